@@ -1,1 +1,41 @@
-//! The worker.
+//! The worker that turns a bucket full of files into trustworthy columnar summaries.
+//!
+//! ```text
+//!  task topic ──▶ claim ──▶ admit ──▶ download ──▶ parse ──▶ upload ──▶ publish ──▶ commit
+//!            500 tasks,     64,     16 streams,   POOL_SIZE    16       256,       lowest
+//!            10 000 offsets byte    4 MiB each    threads     puts    confirmed   unfinished
+//!            a partition    budget                                                offset
+//! ```
+//!
+//! Modules in reading order: [`path`] is the chain, [`worker`] the loop around it; [`task`], [`source`],
+//! [`admit`], [`download`], [`parse`], [`upload`], [`publish`] and [`commit`] are its parts; [`failure`],
+//! [`budget`], [`storage`], [`kafka`], [`config`] and [`telemetry`] serve them; [`commands`] is the program.
+//!
+//! What is promised, and what is not: ARCHITECTURE.md.
+
+pub mod path;
+pub mod worker;
+
+pub mod task;
+
+pub mod source;
+
+pub mod admit;
+pub mod download;
+pub mod parse;
+pub mod upload;
+
+pub mod publish;
+
+pub mod commit;
+
+pub mod budget;
+pub mod failure;
+pub mod storage;
+
+pub mod kafka;
+
+pub mod config;
+pub mod telemetry;
+
+pub mod commands;

@@ -1,0 +1,65 @@
+//! Admission: finds a task's object, and lets it in when there is memory for it.
+//!
+//! Promises: what a task may cost is known before its first byte is read, from the object's own size and not
+//! from what the message says; a small object need not wait behind a huge one ([`crate::budget`]).
+//!
+//! Never: a deadline. Waiting for memory is no failure; the lookup has the storage's own timeouts.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::budget::{Budget, Share};
+use crate::download::BUFFER_BYTES;
+use crate::failure::{Failure, Stage};
+use crate::path::{Job, Work};
+use crate::storage::{Bucket, Meta, Storage};
+
+/// How much a parser may need for every byte of the object: tables of the values, and compressed input that
+/// unfolds. Above the decoder's own bound more input needs no more memory.
+const EXPANSION: u64 = 8;
+
+/// An object that may be downloaded.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Where it lies.
+    pub bucket: Bucket,
+    /// Size and version, as the download must find them.
+    pub meta: Meta,
+    /// The memory that buffer and parser may use.
+    pub share: Share,
+}
+
+/// The stage.
+#[derive(Clone, Debug)]
+pub struct Admit {
+    storage: Arc<Storage>,
+    budget: Arc<Budget>,
+    parser_bytes_max: u64,
+}
+
+impl Admit {
+    /// Looks into `storage`, shares out `budget`; a parser never needs more than `parser_bytes_max`.
+    pub fn new(storage: Arc<Storage>, budget: Arc<Budget>, parser_bytes_max: u64) -> Admit {
+        Admit { storage, budget, parser_bytes_max }
+    }
+
+    /// The memory, in bytes, that an object of this size will need: buffer and parser together.
+    fn cost(&self, size: u64) -> u64 {
+        size.min(BUFFER_BYTES) + size.saturating_mul(EXPANSION).min(self.parser_bytes_max)
+    }
+
+    async fn admit(self, job: Arc<Job>) -> Result<Admitted, Failure> {
+        let bucket = self.storage.bucket(&job.source.bucket, Stage::Download)?;
+        let meta = bucket.stat(&job.source.key, Stage::Download).await?;
+        let share = self.budget.take(self.cost(meta.size)).await;
+        Ok(Admitted { bucket, meta, share })
+    }
+}
+
+impl Work<(), Admitted> for Admit {
+    fn begin(&self, job: Arc<Job>, (): ()) -> BoxFuture<'static, Result<Admitted, Failure>> {
+        self.clone().admit(job).boxed()
+    }
+}

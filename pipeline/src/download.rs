@@ -1,0 +1,131 @@
+//! Download: reads an admitted object as a stream pinned to the version that was admitted.
+//!
+//! Promises:
+//!
+//! - the bytes of one object all come from one version of it, or the read fails with
+//!   [`Kind::ObjectChanged`];
+//! - at most [`BUFFER_BYTES`] of an object are held here, whatever its size: a slow parser slows the network;
+//! - the download counts as done when its buffer is full or its bytes are all here, so a small object is
+//!   complete before a parser takes it.
+//!
+//! Never: an object whole in memory or on disk because it is big.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::admit::Admitted;
+use crate::budget::Share;
+use crate::failure::{Failure, Kind, Stage};
+use crate::path::{Job, Work};
+use crate::storage::{Bucket, Meta};
+
+/// Bytes are handed on in pieces of about this size: large enough that a hop to the CPU pool costs nothing,
+/// small enough to stay in the cache.
+const PIECE_BYTES: usize = 512 << 10;
+/// Pieces buffered between network and parser.
+const PIECES_MAX: usize = 8;
+/// What one open object may hold in its buffer.
+pub const BUFFER_BYTES: u64 = (PIECE_BYTES * (PIECES_MAX + 2)) as u64;
+
+/// An open object.
+#[derive(Debug)]
+pub struct Object {
+    /// Size and version.
+    pub meta: Meta,
+    /// Its bytes, piece by piece.
+    pub pieces: mpsc::Receiver<Result<Bytes, Failure>>,
+    /// The memory it and its parser may use, until the object is dropped.
+    pub share: Share,
+    _pump: AbortOnDropHandle<()>,
+}
+
+/// The stage.
+#[derive(Clone, Copy, Debug)]
+pub struct Download;
+
+impl Work<Admitted, Object> for Download {
+    fn begin(&self, job: Arc<Job>, admitted: Admitted) -> BoxFuture<'static, Result<Object, Failure>> {
+        async move {
+            let Admitted { bucket, meta, share } = admitted;
+            open(bucket, job.source.key.clone(), meta, share).await
+        }
+        .boxed()
+    }
+}
+
+/// Opens the stream and waits until its buffer is full or its end is here.
+async fn open(bucket: Bucket, key: String, meta: Meta, share: Share) -> Result<Object, Failure> {
+    let (sender, pieces) = mpsc::channel(PIECES_MAX);
+    let (ready_tx, ready) = oneshot::channel();
+    let pump = AbortOnDropHandle::new(tokio::spawn(pump(bucket, key, meta.clone(), sender, ready_tx)));
+    match ready.await {
+        Ok(Ok(())) => Ok(Object { meta, pieces, share, _pump: pump }),
+        Ok(Err(failure)) => Err(failure),
+        Err(_) => Err(Failure::new(Stage::Download, Kind::Panicked, "the read died at its start")),
+    }
+}
+
+/// Reads the object into the channel. Failures before the buffer was full go through `ready`, later ones
+/// through the channel.
+async fn pump(
+    bucket: Bucket,
+    key: String,
+    meta: Meta,
+    pieces: mpsc::Sender<Result<Bytes, Failure>>,
+    ready: oneshot::Sender<Result<(), Failure>>,
+) {
+    let mut ready = Some(ready);
+    let done = fill(&bucket, &key, &meta, &pieces, &mut ready).await;
+    match (done, ready) {
+        (done, Some(ready)) => {
+            let _ = ready.send(done);
+        }
+        (Err(failure), None) => {
+            let _ = pieces.send(Err(failure)).await;
+        }
+        (Ok(()), None) => {}
+    }
+}
+
+async fn fill(
+    bucket: &Bucket,
+    key: &str,
+    meta: &Meta,
+    pieces: &mpsc::Sender<Result<Bytes, Failure>>,
+    ready: &mut Option<oneshot::Sender<Result<(), Failure>>>,
+) -> Result<(), Failure> {
+    let mut chunks = bucket.read(key, meta).await?;
+    let mut piece: Vec<u8> = Vec::new();
+    let mut read = 0;
+    loop {
+        let chunk = chunks.next().await.transpose()?;
+        let ended = chunk.is_none();
+        let chunk = chunk.unwrap_or_default();
+        read += chunk.len() as u64;
+        piece.extend_from_slice(&chunk);
+        if !piece.is_empty() && (ended || piece.len() >= PIECE_BYTES) {
+            // Full, or nobody listens any more: either way nothing is gained by waiting at the start.
+            if pieces.capacity() == 0
+                && let Some(ready) = ready.take()
+            {
+                let _ = ready.send(Ok(()));
+            }
+            if pieces.send(Ok(Bytes::from(std::mem::take(&mut piece)))).await.is_err() {
+                return Ok(());
+            }
+        }
+        if ended {
+            break;
+        }
+    }
+    if read == meta.size {
+        return Ok(());
+    }
+    let context = format!("{key}: read {read} bytes of an object of {} bytes", meta.size);
+    Err(Failure::new(Stage::Download, Kind::ObjectChanged, context))
+}

@@ -1,0 +1,221 @@
+//! Failures: what went wrong, where, and what happens to the task because of it.
+//!
+//! Promises: every failure names its stage and its kind, and one table ([`Kind::status`]) decides what a
+//! kind means for the task. Nothing else in the crate decides that.
+//!
+//! Never: a failure that is only a string, or a retry decided at the place where the error was seen.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// The stage of the path in which something failed. Reading order is path order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Reading the message as a task.
+    Claim,
+    /// Finding, opening and reading the object.
+    Download,
+    /// Bytes to summary.
+    Parse,
+    /// Summary to object.
+    Upload,
+    /// Result to the result topic.
+    Publish,
+    /// Offsets to the broker.
+    Commit,
+}
+
+impl Stage {
+    /// The stage's name in messages, results and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stage::Claim => "claim",
+            Stage::Download => "download",
+            Stage::Parse => "parse",
+            Stage::Upload => "upload",
+            Stage::Publish => "publish",
+            Stage::Commit => "commit",
+        }
+    }
+}
+
+/// What a failure means for the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Try the task again, a bounded number of times.
+    Retry,
+    /// The task can never succeed: publish the failure, then its offset is finished.
+    Reject,
+    /// No task can succeed: stop the worker with the reason. The task stays unfinished.
+    Fatal,
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The message is no task.
+    NotATask,
+    /// The key names an object that the storage client cannot address unchanged.
+    UnaddressableKey,
+    /// The task names a place this worker may not touch.
+    ForbiddenLocation,
+    /// The object does not exist.
+    NotFound,
+    /// No parser knows this kind of file.
+    UnsupportedFormat,
+    /// The file breaks the rules of its format.
+    MalformedFile,
+    /// The compressed data is damaged.
+    CorruptFile,
+    /// The file goes beyond a limit that protects the worker.
+    LimitExceeded,
+    /// The object was replaced while it was read.
+    ObjectChanged,
+    /// The storage answered with an error that may pass, or not at all.
+    StorageUnavailable,
+    /// What was stored is not what was sent.
+    UploadUnverified,
+    /// The stage did not end within its deadline.
+    TimedOut,
+    /// The code of a stage panicked.
+    Panicked,
+    /// The work was cancelled before it ended.
+    Cancelled,
+    /// The broker did not confirm the last commit.
+    CommitUnconfirmed,
+    /// The result could not be delivered to the result topic.
+    ResultUndelivered,
+    /// Credentials are wrong, missing, or do not allow the operation.
+    PermissionDenied,
+    /// The configuration cannot work.
+    Misconfigured,
+    /// The broker refused this client for good.
+    BrokerRefused,
+}
+
+impl Kind {
+    /// The one table: kind of failure → what happens to the task.
+    pub fn status(self) -> Status {
+        match self {
+            Kind::ObjectChanged
+            | Kind::StorageUnavailable
+            | Kind::UploadUnverified
+            | Kind::TimedOut
+            | Kind::Cancelled
+            | Kind::CommitUnconfirmed
+            | Kind::ResultUndelivered => Status::Retry,
+            Kind::NotATask
+            | Kind::UnaddressableKey
+            | Kind::ForbiddenLocation
+            | Kind::NotFound
+            | Kind::UnsupportedFormat
+            | Kind::MalformedFile
+            | Kind::CorruptFile
+            | Kind::LimitExceeded
+            // The parser is deterministic: what panicked once panics again.
+            | Kind::Panicked => Status::Reject,
+            Kind::PermissionDenied | Kind::Misconfigured | Kind::BrokerRefused => Status::Fatal,
+        }
+    }
+
+    /// The kind's name in results (`error_kind`) and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::NotATask => "not_a_task",
+            Kind::UnaddressableKey => "unaddressable_key",
+            Kind::ForbiddenLocation => "forbidden_location",
+            Kind::NotFound => "not_found",
+            Kind::UnsupportedFormat => "unsupported_format",
+            Kind::MalformedFile => "malformed_file",
+            Kind::CorruptFile => "corrupt_file",
+            Kind::LimitExceeded => "limit_exceeded",
+            Kind::ObjectChanged => "object_changed",
+            Kind::StorageUnavailable => "storage_unavailable",
+            Kind::UploadUnverified => "upload_unverified",
+            Kind::TimedOut => "timed_out",
+            Kind::Panicked => "panicked",
+            Kind::Cancelled => "cancelled",
+            Kind::CommitUnconfirmed => "commit_unconfirmed",
+            Kind::ResultUndelivered => "result_undelivered",
+            Kind::PermissionDenied => "permission_denied",
+            Kind::Misconfigured => "misconfigured",
+            Kind::BrokerRefused => "broker_refused",
+        }
+    }
+}
+
+/// A failure of one task, or of the worker.
+#[derive(Debug)]
+pub struct Failure {
+    /// Where on the path.
+    pub stage: Stage,
+    /// What went wrong.
+    pub kind: Kind,
+    /// What, where (key, line, byte) and what to do, for a person.
+    pub context: String,
+    /// The error below, when there is one.
+    pub source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Failure {
+    /// A failure with nothing below it.
+    pub fn new(stage: Stage, kind: Kind, context: impl Into<String>) -> Failure {
+        Failure { stage, kind, context: context.into(), source: None }
+    }
+
+    /// The same failure with the error that caused it.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Failure {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What happens to the task.
+    pub fn status(&self) -> Status {
+        self.kind.status()
+    }
+
+    /// The failure and everything below it in one line, for results and logs.
+    pub fn chain(&self) -> String {
+        let mut line = self.to_string();
+        let mut below = self.source.as_deref().map(|source| source as &dyn StdError);
+        while let Some(source) = below {
+            let text = source.to_string();
+            // Some libraries already print their source: say everything once.
+            if !line.contains(&text) {
+                line.push_str(": ");
+                line.push_str(&text);
+            }
+            below = source.source();
+        }
+        line
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.stage.as_str(), self.context)
+    }
+}
+
+impl StdError for Failure {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chain_says_everything_once() {
+        let below = std::io::Error::other("connection reset");
+        let failure =
+            Failure::new(Stage::Download, Kind::StorageUnavailable, "could not read a.csv").because(below);
+        assert_eq!(failure.chain(), "download: could not read a.csv: connection reset");
+        assert_eq!(failure.to_string(), "download: could not read a.csv");
+    }
+}

@@ -1,0 +1,71 @@
+//! What every Kafka client of this crate shares: connection settings and the reading of errors.
+//!
+//! Never: consuming or producing; see [`crate::source::kafka`] and [`crate::publish::kafka`].
+
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use crate::config::{Kafka, SecurityProtocol};
+use crate::failure::{Failure, Kind, Stage};
+
+/// Settings common to consumers and producers: where the brokers are and how to talk to them.
+pub fn client_config(kafka: &Kafka) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    let security = &kafka.security;
+    config
+        .set("bootstrap.servers", &kafka.bootstrap_servers)
+        .set("client.id", "pipeline")
+        // Topics are created on purpose, with a number of partitions someone chose.
+        .set("allow.auto.create.topics", "false")
+        .set("security.protocol", security.protocol.as_str());
+    if matches!(security.protocol, SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl) {
+        config
+            .set("sasl.mechanism", security.sasl_mechanism.as_str())
+            .set("sasl.username", &security.sasl_username)
+            .set("sasl.password", security.sasl_password.reveal());
+    }
+    if let Some(path) = &security.ssl_ca_location {
+        config.set("ssl.ca.location", path.to_string_lossy());
+    }
+    config
+}
+
+/// Whether an error means that this client will never be served, and what to do about it.
+pub fn refusal(code: Code) -> Option<(Kind, &'static str)> {
+    match code {
+        Code::Authentication | Code::SaslAuthenticationFailed => Some((
+            Kind::PermissionDenied,
+            "check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM",
+        )),
+        Code::UnsupportedSASLMechanism => {
+            Some((Kind::Misconfigured, "the broker does not offer KAFKA_SASL_MECHANISM"))
+        }
+        Code::SSL => Some((
+            Kind::Misconfigured,
+            "the TLS connection failed; check KAFKA_SECURITY_PROTOCOL and KAFKA_SSL_CA_LOCATION",
+        )),
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed => {
+            Some((Kind::PermissionDenied, "grant this user the rights on topic and group"))
+        }
+        Code::InconsistentGroupProtocol => Some((
+            Kind::Misconfigured,
+            "other members of the group use another assignment strategy; stop them or choose another KAFKA_GROUP_ID",
+        )),
+        Code::FencedInstanceId => {
+            Some((Kind::Misconfigured, "another worker runs under the same KAFKA_GROUP_INSTANCE_ID"))
+        }
+        Code::InvalidGroupId => Some((Kind::Misconfigured, "check KAFKA_GROUP_ID")),
+        Code::InvalidSessionTimeout => {
+            Some((Kind::Misconfigured, "KAFKA_SESSION_TIMEOUT_MS lies outside of what the broker allows"))
+        }
+        Code::Fatal => Some((Kind::BrokerRefused, "restart the worker")),
+        _ => None,
+    }
+}
+
+/// A failure to set up a client: the configuration cannot work.
+pub fn setup_failure(stage: Stage, what: &str, error: KafkaError) -> Failure {
+    Failure::new(stage, Kind::Misconfigured, format!("could not create the {what}")).because(error)
+}

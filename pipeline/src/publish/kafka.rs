@@ -1,0 +1,103 @@
+//! Results to a Kafka topic, by an idempotent producer: retried by the client without doubling.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::util::Timeout;
+
+use crate::config::{Kafka, WorkerType};
+use crate::failure::{Failure, Kind, Stage};
+use crate::kafka::{client_config, refusal, setup_failure};
+use crate::path::{Job, Outcome, Work};
+use crate::publish::ResultMessage;
+use crate::telemetry;
+
+/// How long the client gathers results for one request.
+const LINGER_MS: &str = "5";
+/// Memory for results on their way; far above what the path's own bound lets in.
+const BUFFER_KBYTES: &str = "65536";
+
+/// The stage.
+#[derive(Clone)]
+pub struct Publish {
+    producer: FutureProducer<Context>,
+    topic: Arc<str>,
+    worker_type: WorkerType,
+}
+
+impl Publish {
+    /// Connects to the brokers of the configuration.
+    ///
+    /// # Errors
+    /// [`Kind::Misconfigured`] when the producer cannot be created.
+    pub fn new(kafka: &Kafka, worker_type: WorkerType, timeout: Duration) -> Result<Publish, Failure> {
+        let mut config = client_config(kafka);
+        config
+            .set("enable.idempotence", "true")
+            .set("linger.ms", LINGER_MS)
+            .set("compression.type", "lz4")
+            .set("queue.buffering.max.kbytes", BUFFER_KBYTES)
+            // The client gives up when the stage does, not later.
+            .set("message.timeout.ms", timeout.as_millis().max(1).to_string());
+        let producer = config
+            .create_with_context(Context)
+            .map_err(|error| setup_failure(Stage::Publish, "producer", error))?;
+        Ok(Publish { producer, topic: kafka.result_topic.as_str().into(), worker_type })
+    }
+
+    /// Sends what is still on its way, at most for `timeout`.
+    pub fn flush(&self, timeout: Duration) {
+        // What is left then was never confirmed, so its tasks are unfinished: nothing is lost.
+        let _ = self.producer.flush(timeout);
+    }
+
+    async fn announce(self, job: Arc<Job>, outcome: Outcome) -> Result<(), Failure> {
+        let message = ResultMessage::new(&job, &outcome, self.worker_type);
+        let payload = serde_json::to_vec(&message).map_err(|error| {
+            Failure::new(Stage::Publish, Kind::Panicked, "could not write the result as JSON").because(error)
+        })?;
+        let key = message.key();
+        let record = FutureRecord::to(&self.topic).key(&key).payload(&payload);
+        match self.producer.send(record, Timeout::Never).await {
+            Ok(_confirmed) => Ok(()),
+            Err((error, _)) => Err(self.undelivered(error)),
+        }
+    }
+
+    fn undelivered(&self, error: KafkaError) -> Failure {
+        let code = error.rdkafka_error_code();
+        let (kind, advice) = match code {
+            Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
+                (Kind::Misconfigured, "; create the topic, or check KAFKA_RESULT_TOPIC")
+            }
+            code => code.and_then(refusal).unwrap_or((Kind::ResultUndelivered, "")),
+        };
+        let context = format!("could not deliver the result to {}{advice}", self.topic);
+        Failure::new(Stage::Publish, kind, context).because(error)
+    }
+}
+
+impl Work<Outcome, ()> for Publish {
+    fn begin(&self, job: Arc<Job>, outcome: Outcome) -> BoxFuture<'static, Result<(), Failure>> {
+        self.clone().announce(job, outcome).boxed()
+    }
+}
+
+/// What librdkafka calls back into.
+struct Context;
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        telemetry::client_error(&error, reason);
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        telemetry::client_log(level, facility, message);
+    }
+}

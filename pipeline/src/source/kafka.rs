@@ -1,0 +1,447 @@
+//! Tasks from a Kafka topic: the consumer, alone on a thread of its own.
+//!
+//! Promises:
+//!
+//! - the consumer is polled all the while: at a bound it pauses partitions and goes on polling;
+//! - a rebalance waits, at most the revoke timeout, for the work in flight of the partitions that go, and
+//!   commits what was finished before they go;
+//! - commits are asynchronous and never pass an unfinished offset; the last one is waited for;
+//! - the end is bounded even when the broker is gone.
+//!
+//! Never: work on this thread, or a blocking call on a thread of the main runtime. Rebalance callbacks run
+//! where the consumer is polled, and librdkafka's calls can block.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdkafka::consumer::{
+    BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol, StreamConsumer,
+};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Message, TopicPartitionList};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+
+use crate::config::{Kafka, OffsetReset};
+use crate::failure::{Failure, Kind, Stage};
+use crate::kafka::{client_config, refusal, setup_failure};
+use crate::source::{Bounds, Claim, Intake, Source};
+use crate::task::{NextOffset, Offset, Partition, Position};
+use crate::telemetry;
+
+/// Messages prefetched per partition. A task is small and its work long: more would only be thrown away at
+/// every pause.
+const PREFETCH_MESSAGES: &str = "200";
+/// Memory for prefetched messages.
+const PREFETCH_KBYTES: &str = "4096";
+/// How soon a partition that ran dry or was resumed is fetched again; librdkafka's second would be felt.
+const FETCH_BACKOFF_MS: &str = "50";
+/// How long the end may wait for the last commit's confirmation.
+const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Opens the task topic on a new thread and joins the consumer group.
+///
+/// # Errors
+/// [`Kind::Misconfigured`] when the consumer cannot be created. Everything later comes through
+/// [`Source::ended`].
+pub async fn open(kafka: &Kafka, bounds: Bounds, revoke_timeout: Duration) -> Result<Source, Failure> {
+    let intake = Intake::new(bounds);
+    let (claims_tx, claims) = mpsc::channel(bounds.tasks_max);
+    let (ended_tx, ended) = oneshot::channel();
+    let (ready_tx, ready) = oneshot::channel();
+    let desk = Desk { kafka: kafka.clone(), revoke_timeout, intake: Arc::clone(&intake) };
+    std::thread::Builder::new()
+        .name("kafka-consumer".to_owned())
+        .spawn(move || desk.run(claims_tx, ready_tx, ended_tx))
+        .map_err(|error| {
+            Failure::new(Stage::Claim, Kind::Misconfigured, "could not start the consumer's thread")
+                .because(error)
+        })?;
+    match ready.await {
+        Ok(Ok(())) => Ok(Source { claims, intake, ended }),
+        Ok(Err(failure)) => Err(failure),
+        Err(_) => Err(Failure::new(Stage::Claim, Kind::Panicked, "the consumer's thread died at its start")),
+    }
+}
+
+/// What the thread starts with.
+struct Desk {
+    kafka: Kafka,
+    revoke_timeout: Duration,
+    intake: Arc<Intake>,
+}
+
+impl Desk {
+    fn run(
+        self,
+        claims: mpsc::Sender<Claim>,
+        ready: oneshot::Sender<Result<(), Failure>>,
+        ended: oneshot::Sender<Result<(), Failure>>,
+    ) {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                let failure = Failure::new(Stage::Claim, Kind::Misconfigured, "could not start a runtime");
+                let _ = ready.send(Err(failure.because(error)));
+                return;
+            }
+        };
+        let outcome = runtime.block_on(async {
+            let consumer = match self.subscribe() {
+                Ok(consumer) => consumer,
+                Err(failure) => {
+                    let _ = ready.send(Err(failure));
+                    return Ok(());
+                }
+            };
+            let _ = ready.send(Ok(()));
+            let outcome = poll(&consumer, &self, claims).await;
+            // Whatever is still alive can no longer be committed by anyone here.
+            self.intake.abandon();
+            // Leaves the group, in the destructor, and waits for the answer.
+            drop(consumer);
+            outcome
+        });
+        let _ = ended.send(outcome);
+    }
+
+    fn subscribe(&self) -> Result<StreamConsumer<Context>, Failure> {
+        let kafka = &self.kafka;
+        let mut config = client_config(kafka);
+        config
+            .set("group.id", &kafka.group_id)
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set(
+                "auto.offset.reset",
+                match kafka.auto_offset_reset {
+                    OffsetReset::Earliest => "earliest",
+                    OffsetReset::Latest => "latest",
+                },
+            )
+            .set("session.timeout.ms", kafka.session_timeout.as_millis().to_string())
+            .set("heartbeat.interval.ms", kafka.heartbeat_interval.as_millis().to_string())
+            .set("max.poll.interval.ms", kafka.max_poll_interval.as_millis().to_string())
+            .set("queued.min.messages", PREFETCH_MESSAGES)
+            .set("queued.max.messages.kbytes", PREFETCH_KBYTES)
+            .set("fetch.queue.backoff.ms", FETCH_BACKOFF_MS);
+        if let Some(id) = &kafka.group_instance_id {
+            config.set("group.instance.id", id);
+        }
+        let context = Context {
+            intake: Arc::clone(&self.intake),
+            revoke_timeout: self.revoke_timeout,
+            books: Mutex::default(),
+        };
+        let consumer: StreamConsumer<Context> = config
+            .create_with_context(context)
+            .map_err(|error| setup_failure(Stage::Claim, "consumer", error))?;
+        consumer
+            .subscribe(&[&kafka.topic_tasks])
+            .map_err(|error| setup_failure(Stage::Claim, "subscription", error))?;
+        Ok(consumer)
+    }
+}
+
+/// The loop: polls until the intake has ended and every claim is settled, then commits for the last time.
+async fn poll(
+    consumer: &StreamConsumer<Context>,
+    desk: &Desk,
+    claims: mpsc::Sender<Claim>,
+) -> Result<(), Failure> {
+    let intake = &desk.intake;
+    let mut claims = Some(claims);
+    let mut changes = intake.changes();
+    let mut commits = interval(desk.kafka.commit_interval);
+    commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            // What is finished goes first: it frees places and offsets, intake only fills them.
+            biased;
+            _ = changes.changed() => {}
+            _ = commits.tick() => consumer.context().commit(consumer),
+            received = consumer.recv() => match received {
+                Ok(message) => receive(&message, intake, claims.as_ref()),
+                Err(error) => judge(error, &desk.kafka.topic_tasks)?,
+            },
+        }
+        if intake.is_closed() {
+            claims = None;
+            if intake.live() == 0 {
+                break;
+            }
+        }
+        consumer.context().pause_and_resume(consumer);
+    }
+    commit_for_the_last_time(consumer).await
+}
+
+/// Turns a message into a claim.
+fn receive(message: &BorrowedMessage<'_>, intake: &Arc<Intake>, claims: Option<&mpsc::Sender<Claim>>) {
+    let partition = Partition { topic: message.topic().into(), id: message.partition() };
+    let position = Position { partition, offset: Offset(message.offset()) };
+    // Copied, not borrowed: a borrowed message pins the whole fetch buffer for as long as the work takes.
+    let payload = Bytes::copy_from_slice(message.payload().unwrap_or_default());
+    // After the end of the intake nothing is received any more: the offset stays with the broker.
+    let Some(claims) = claims else { return };
+    match intake.receive(position.clone(), payload) {
+        Ok(claim) => {
+            // The channel holds as many claims as may be live, so it has room; it is closed when the
+            // worker is gone, and then the claim is dropped and its offset stays unfinished.
+            let _ = claims.try_send(claim);
+        }
+        Err(refused) => telemetry::message_refused(&position, &refused),
+    }
+}
+
+/// Most errors of a consumer pass by themselves; some never do.
+fn judge(error: KafkaError, topic: &str) -> Result<(), Failure> {
+    let code = error.rdkafka_error_code();
+    if let Some((kind, advice)) = code.and_then(refusal) {
+        let context = format!("the broker refuses to serve tasks of {topic}; {advice}");
+        return Err(Failure::new(Stage::Claim, kind, context).because(error));
+    }
+    let advice = match code {
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+            "create the topic; the worker goes on when it is there"
+        }
+        Some(RDKafkaErrorCode::PollExceeded) => "the worker was stopped for too long and rejoins the group",
+        _ => "the worker goes on trying",
+    };
+    telemetry::consumer_error(topic, &error, advice);
+    Ok(())
+}
+
+async fn commit_for_the_last_time(consumer: &StreamConsumer<Context>) -> Result<(), Failure> {
+    let context = consumer.context();
+    let deadline = Instant::now() + LAST_COMMIT_TIMEOUT;
+    loop {
+        context.commit(consumer);
+        if context.is_committed() {
+            return Ok(());
+        }
+        // The confirmation comes through the poll. Asking again after a while covers a refused commit.
+        let again = (Instant::now() + Duration::from_millis(250)).min(deadline);
+        while let Ok(received) = timeout_at(again, consumer.recv()).await {
+            // A message here is beyond the intake: its offset stays with the broker.
+            drop(received);
+            if context.is_committed() {
+                return Ok(());
+            }
+        }
+        if context.is_committed() {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            let context = "the last commit was not confirmed; finished tasks may run again";
+            return Err(Failure::new(Stage::Commit, Kind::CommitUnconfirmed, context));
+        }
+    }
+}
+
+/// What librdkafka calls back into, on the polling thread.
+struct Context {
+    intake: Arc<Intake>,
+    revoke_timeout: Duration,
+    books: Mutex<Books>,
+}
+
+/// What was asked of the broker.
+#[derive(Default)]
+struct Books {
+    requested: BTreeMap<Partition, NextOffset>,
+    confirmed: BTreeMap<Partition, NextOffset>,
+    paused: BTreeSet<Partition>,
+}
+
+impl Context {
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the broker to commit what became committable since it was asked last.
+    fn commit<C: Consumer<Context>>(&self, consumer: &C) {
+        self.commit_these(consumer, self.intake.committable());
+    }
+
+    fn commit_these<C: Consumer<Context>>(&self, consumer: &C, committable: Vec<(Partition, NextOffset)>) {
+        let mut books = self.books();
+        let mut list = TopicPartitionList::new();
+        for (partition, next) in committable {
+            if books.requested.get(&partition) == Some(&next) {
+                continue;
+            }
+            if add(&mut list, &partition, Some(next)).is_ok() {
+                books.requested.insert(partition, next);
+            }
+        }
+        drop(books);
+        if list.count() == 0 {
+            return;
+        }
+        if let Err(error) = consumer.commit(&list, CommitMode::Async) {
+            self.forget_requests(&list);
+            telemetry::commit_failed(&error);
+        }
+    }
+
+    /// Whether everything committable is confirmed.
+    fn is_committed(&self) -> bool {
+        let committable = self.intake.committable();
+        let books = self.books();
+        committable.iter().all(|(partition, next)| books.confirmed.get(partition) == Some(next))
+    }
+
+    /// A commit that failed is asked for again.
+    fn forget_requests(&self, list: &TopicPartitionList) {
+        let mut books = self.books();
+        for partition in partitions(list) {
+            books.requested.remove(&partition);
+        }
+    }
+
+    /// Brings the consumer's pauses in line with the bounds.
+    fn pause_and_resume<C: Consumer<Context>>(&self, consumer: &C) {
+        let wanted = self.intake.paused();
+        let mut books = self.books();
+        if books.paused == wanted {
+            return;
+        }
+        let stop = list_of(wanted.difference(&books.paused));
+        let go = list_of(books.paused.difference(&wanted));
+        books.paused = wanted;
+        drop(books);
+        for (list, result) in [(&stop, consumer.pause(&stop)), (&go, consumer.resume(&go))] {
+            if let (true, Err(error)) = (list.count() > 0, result) {
+                // A partition that just went away; the next assignment applies the state anew.
+                telemetry::pause_failed(&error);
+            }
+        }
+    }
+
+    fn assign(&self, consumer: &BaseConsumer<Context>, list: &TopicPartitionList) -> KafkaResult<()> {
+        let assigned: Vec<Partition> = partitions(list).collect();
+        for partition in &assigned {
+            self.intake.assign(partition.clone());
+        }
+        {
+            let mut books = self.books();
+            for partition in &assigned {
+                books.requested.remove(partition);
+                books.confirmed.remove(partition);
+                books.paused.remove(partition);
+            }
+        }
+        match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_assign(list)?,
+            _ => consumer.assign(list)?,
+        }
+        telemetry::partitions_assigned(&assigned);
+        if !assigned.is_empty() {
+            // A pause outlives the assignment that it was made for: start from none.
+            consumer.resume(&list_of(&assigned))?;
+        }
+        self.pause_and_resume(consumer);
+        Ok(())
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<Context>, list: &TopicPartitionList) -> KafkaResult<()> {
+        let revoked: Vec<Partition> = partitions(list).collect();
+        let lost = consumer.assignment_lost();
+        if !lost {
+            let committable = self.intake.leave(&revoked, self.revoke_timeout);
+            self.commit_these(consumer, committable);
+        }
+        self.intake.lose(&revoked);
+        {
+            let mut books = self.books();
+            for partition in &revoked {
+                books.paused.remove(partition);
+            }
+        }
+        telemetry::partitions_revoked(&revoked, lost);
+        match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+            _ => consumer.unassign(),
+        }
+    }
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        telemetry::client_error(&error, reason);
+    }
+}
+
+impl ConsumerContext for Context {
+    /// Replaces the default, which ignores the errors of (un)assign.
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let done = match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoke(consumer, list),
+            error => {
+                let all: Vec<Partition> = self.intake.assigned();
+                self.intake.lose(&all);
+                consumer.unassign().and(Err(KafkaError::Rebalance(error.into())))
+            }
+        };
+        if let Err(error) = done {
+            telemetry::rebalance_failed(&error);
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            // NoOffset: there was nothing to commit.
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset) {
+                telemetry::commit_failed(&error);
+            }
+            self.forget_requests(offsets);
+            return;
+        }
+        let mut refused = TopicPartitionList::new();
+        {
+            let mut books = self.books();
+            for element in offsets.elements() {
+                let partition = Partition { topic: element.topic().into(), id: element.partition() };
+                match (element.error(), element.offset()) {
+                    (Ok(()), rdkafka::Offset::Offset(next)) => {
+                        books.confirmed.insert(partition, NextOffset(next));
+                    }
+                    (Err(error), _) => {
+                        telemetry::commit_failed(&error);
+                        let _ = add(&mut refused, &partition, None);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.forget_requests(&refused);
+    }
+}
+
+fn partitions(list: &TopicPartitionList) -> impl Iterator<Item = Partition> {
+    list.elements()
+        .into_iter()
+        .map(|element| Partition { topic: element.topic().into(), id: element.partition() })
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+fn list_of<'a>(partitions: impl IntoIterator<Item = &'a Partition>) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(&partition.topic, partition.id);
+    }
+    list
+}
+
+fn add(list: &mut TopicPartitionList, partition: &Partition, next: Option<NextOffset>) -> KafkaResult<()> {
+    let offset = next.map_or(rdkafka::Offset::Invalid, |next| rdkafka::Offset::Offset(next.0));
+    list.add_partition_offset(&partition.topic, partition.id, offset)
+}

@@ -1,0 +1,328 @@
+//! Storage: buckets in OBS, S3, a folder or memory. The only module that knows opendal.
+//!
+//! Promises:
+//!
+//! - a key names exactly the object it says, or is refused ([`location`]);
+//! - a read is pinned to the version that [`Bucket::stat`] saw, where the backend has versions;
+//! - a write is done only when the storage shows an object of that length; one that fails is aborted, also when
+//!   its caller went away;
+//! - throttling, timeouts and lost connections are retried here; what is left is classified by one table.
+//!
+//! Layers, from the inside: timeout, then retry. The other way round a retry would sit inside one timeout.
+//! No concurrency layer: it holds its permit as long as a stream is open, and the path bounds that already.
+//!
+//! Never: a place on this machine that only a message names ([`Storage::bucket`]).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use opendal::layers::{RetryLayer, TimeoutLayer};
+use opendal::services::{Fs, Memory, Obs, S3};
+use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator};
+use opendal_http_transport_reqwest::ReqwestTransport;
+use tokio_util::sync::CancellationToken;
+
+use crate::config;
+use crate::failure::{Failure, Kind, Stage};
+
+mod credentials;
+pub mod location;
+mod obs;
+
+use credentials::Credentials;
+use location::{Endpoint, Location, check_key, locate};
+
+/// For one metadata request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// For one piece read or written: [`CHUNK_BYTES`] at 150 kB/s.
+const IO_TIMEOUT: Duration = Duration::from_secs(60);
+/// Tries of one request after the first; with the delays below about ten seconds of patience. Longer outages
+/// are the worker's own retries' business, which hold no connection meanwhile.
+const RETRIES_MAX: usize = 6;
+/// The pause before the first retry; doubled for each further one.
+const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
+/// The longest pause between retries.
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
+/// Objects up to this size are written with one request, larger ones in parts of it.
+const CHUNK_BYTES: usize = 8 << 20;
+/// Buckets kept open. Tasks name buckets, so their number is not ours to choose.
+const BUCKETS_MAX: usize = 1024;
+
+/// The buckets a worker can reach.
+#[derive(Debug)]
+pub struct Storage {
+    settings: config::Storage,
+    credentials: Arc<Credentials>,
+    client: reqwest::Client,
+    buckets: Mutex<HashMap<String, Bucket>>,
+}
+
+/// One bucket.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    name: Arc<str>,
+    operator: Operator,
+    /// Whether an object without an etag is one that was not stored.
+    has_etags: bool,
+}
+
+/// What is known of an object before it is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Bytes.
+    pub size: u64,
+    /// The version, where the backend has one.
+    pub etag: Option<String>,
+}
+
+impl Storage {
+    /// The storage that the configuration describes. Connects to nothing.
+    ///
+    /// # Errors
+    /// [`Kind::Misconfigured`] when the configured buckets are no places, or TLS cannot be set up.
+    pub fn new(settings: &config::Storage) -> Result<Arc<Storage>, Failure> {
+        let client = obs::client(settings.resolve).map_err(|error| {
+            Failure::new(Stage::Download, Kind::Misconfigured, "could not set up the HTTP client")
+                .because(error)
+        })?;
+        let storage = Storage {
+            credentials: Arc::new(Credentials::new(settings)),
+            settings: settings.clone(),
+            client,
+            buckets: Mutex::default(),
+        };
+        for bucket in [&settings.source_bucket, &settings.dest_bucket].into_iter().flatten() {
+            storage
+                .bucket(bucket, Stage::Download)
+                .map_err(|failure| Failure { kind: Kind::Misconfigured, ..failure })?;
+        }
+        Ok(Arc::new(storage))
+    }
+
+    /// The bucket that `name` means.
+    ///
+    /// # Errors
+    /// [`Kind::ForbiddenLocation`] when the name cannot be used, [`Kind::Misconfigured`] when the server or its
+    /// credentials are missing.
+    pub fn bucket(&self, name: &str, stage: Stage) -> Result<Bucket, Failure> {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = buckets.get(name) {
+            return Ok(bucket.clone());
+        }
+        let location = locate(name, &self.settings.server, stage)?;
+        self.permit(name, &location, stage)?;
+        let bucket = self.open(name, location, stage)?;
+        if buckets.len() < BUCKETS_MAX {
+            buckets.insert(name.to_owned(), bucket.clone());
+        }
+        Ok(bucket)
+    }
+
+    /// A message may choose a bucket, but not a place on this machine: folders and memory only where the
+    /// configuration itself points there.
+    fn permit(&self, name: &str, location: &Location, stage: Stage) -> Result<(), Failure> {
+        let settings = &self.settings;
+        let plain = !name.contains("://");
+        let configured =
+            [&settings.source_bucket, &settings.dest_bucket].into_iter().flatten().any(|own| own == name);
+        match location {
+            Location::Folder(_) | Location::Memory(_) if !plain && !configured => {
+                let context = format!(
+                    "{name} lies on this machine, and only OBS_SOURCE_BUCKET and OBS_DEST_BUCKET may name such a place"
+                );
+                Err(Failure::new(stage, Kind::ForbiddenLocation, context))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn open(&self, name: &str, location: Location, stage: Stage) -> Result<Bucket, Failure> {
+        let has_etags = matches!(location, Location::Obs { .. } | Location::S3 { .. });
+        let operator = match location {
+            Location::Obs { endpoint, bucket, prefix } => {
+                self.credentials.current().map_err(|failure| Failure { stage, ..failure })?;
+                self.open_obs(&endpoint, &bucket, &prefix)
+            }
+            Location::S3 { bucket, prefix } => self.open_s3(&bucket, &prefix),
+            Location::Folder(path) => {
+                // Written beside and renamed: a crash leaves no half summary under its final name.
+                let beside = format!("{}/.pipeline-uploads", path.trim_end_matches('/'));
+                Operator::new(Fs::default().root(&path).atomic_write_dir(&beside))
+            }
+            Location::Memory(_) => Operator::new(Memory::default()),
+        };
+        let operator = operator.map_err(|error| {
+            Failure::new(stage, Kind::Misconfigured, format!("could not open the bucket {name}"))
+                .because(error)
+        })?;
+        let retries = RetryLayer::new()
+            .with_jitter()
+            .with_min_delay(RETRY_DELAY_MIN)
+            .with_max_delay(RETRY_DELAY_MAX)
+            .with_max_times(RETRIES_MAX);
+        let timeouts = TimeoutLayer::new().with_timeout(REQUEST_TIMEOUT).with_io_timeout(IO_TIMEOUT);
+        Ok(Bucket { name: name.into(), operator: operator.layer(timeouts).layer(retries), has_etags })
+    }
+
+    fn open_obs(&self, endpoint: &Endpoint, bucket: &str, prefix: &str) -> opendal::Result<Operator> {
+        let resolved = self.settings.resolve.is_some();
+        let credentials = Arc::clone(&self.credentials);
+        let transport = obs::Transport::new(self.client.clone(), credentials, endpoint, bucket, resolved);
+        let context = OperationContext::new().with_http_transport(HttpTransporter::new(transport));
+        // Address and keys are placeholders: the transport routes and signs every request itself.
+        let backend = Obs::default()
+            .endpoint(&format!("{}://{bucket}.{}", endpoint.scheme, endpoint.host))
+            .bucket(bucket)
+            .root(prefix)
+            .access_key_id("signed-by-the-transport")
+            .secret_access_key("signed-by-the-transport");
+        Ok(Operator::new(backend)?.with_context(context))
+    }
+
+    fn open_s3(&self, bucket: &str, prefix: &str) -> opendal::Result<Operator> {
+        let transport = HttpTransporter::new(ReqwestTransport::new(self.client.clone()));
+        // Endpoint, region and credentials come from the AWS environment.
+        let mut backend = S3::default().bucket(bucket).root(prefix);
+        if let Some(region) = &self.settings.region {
+            backend = backend.region(region);
+        }
+        Ok(Operator::new(backend)?.with_context(OperationContext::new().with_http_transport(transport)))
+    }
+}
+
+impl Bucket {
+    /// Size and version of an object.
+    ///
+    /// # Errors
+    /// As [`failure`] classifies them; [`Kind::UnaddressableKey`] for a key that cannot be used.
+    pub async fn stat(&self, key: &str, stage: Stage) -> Result<Meta, Failure> {
+        check_key(key, stage)?;
+        let metadata =
+            self.operator.stat(key).await.map_err(|error| self.failure(stage, "find", key, error))?;
+        let etag = metadata.etag().filter(|etag| !etag.is_empty()).map(str::to_owned);
+        Ok(Meta { size: metadata.content_length(), etag })
+    }
+
+    /// The bytes of the version that `meta` describes, as they arrive.
+    ///
+    /// # Errors
+    /// When the object cannot be opened. The stream's own errors come in the stream; a replaced object is
+    /// [`Kind::ObjectChanged`].
+    pub async fn read(
+        &self,
+        key: &str,
+        meta: &Meta,
+    ) -> Result<impl Stream<Item = Result<Bytes, Failure>> + Send + Unpin + use<>, Failure> {
+        let mut reader = self.operator.reader_with(key).content_length_hint(meta.size);
+        if let (Some(etag), true) = (&meta.etag, self.operator.info().capability().read_with_if_match) {
+            reader = reader.if_match(etag);
+        }
+        let opened = async { reader.await?.into_bytes_stream(..).await };
+        let stream = opened.await.map_err(|error| self.failure(Stage::Download, "read", key, error))?;
+        let (bucket, key) = (self.clone(), key.to_owned());
+        Ok(stream.map(move |chunk| {
+            chunk.map_err(|error| match error.downcast::<opendal::Error>() {
+                Ok(error) => bucket.failure(Stage::Download, "read", &key, error),
+                Err(error) => {
+                    let context = format!("could not read {}/{key}", bucket.name);
+                    Failure::new(Stage::Download, Kind::StorageUnavailable, context).because(error)
+                }
+            })
+        }))
+    }
+
+    /// Stores an object and makes sure that it is there.
+    ///
+    /// The write goes on in a task of its own: when the caller leaves, it is ended and aborted properly instead of
+    /// torn off in the middle.
+    ///
+    /// # Errors
+    /// As [`failure`] classifies them; [`Kind::UploadUnverified`] when the storage shows something else.
+    pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), Failure> {
+        check_key(key, Stage::Upload)?;
+        let left = CancellationToken::new();
+        let _leaving = left.clone().drop_guard();
+        let (bucket, key) = (self.clone(), key.to_owned());
+        let writing = tokio::spawn(async move { bucket.write(&key, bytes, left).await });
+        match writing.await {
+            Ok(written) => written,
+            Err(error) => {
+                Err(Failure::new(Stage::Upload, Kind::Panicked, "the write panicked").because(error))
+            }
+        }
+    }
+
+    async fn write(&self, key: &str, bytes: Bytes, left: CancellationToken) -> Result<(), Failure> {
+        let length = bytes.len() as u64;
+        let failure = |error| self.failure(Stage::Upload, "write", key, error);
+        let mut writer = self
+            .operator
+            .writer_with(key)
+            .chunk(CHUNK_BYTES)
+            .content_type("application/json")
+            .await
+            .map_err(failure)?;
+        let mut rest = bytes;
+        while !rest.is_empty() && !left.is_cancelled() {
+            let chunk = rest.split_to(rest.len().min(CHUNK_BYTES));
+            if let Err(error) = writer.write(chunk).await {
+                let _ = writer.abort().await;
+                return Err(failure(error));
+            }
+        }
+        if left.is_cancelled() {
+            let _ = writer.abort().await;
+            return Err(Failure::new(Stage::Upload, Kind::Cancelled, "the upload was given up"));
+        }
+        let etag = match writer.close().await {
+            Ok(metadata) => metadata.etag().map(str::to_owned),
+            // A multipart upload that is gone may have completed, and only the answer was lost: look.
+            Err(error) if error.kind() == ErrorKind::NotFound && length > CHUNK_BYTES as u64 => {
+                self.stat(key, Stage::Upload).await?.etag
+            }
+            Err(error) => {
+                let _ = writer.abort().await;
+                return Err(failure(error));
+            }
+        };
+        self.verify(key, length, etag).await
+    }
+
+    /// The storage must show what was sent.
+    async fn verify(&self, key: &str, length: u64, etag: Option<String>) -> Result<(), Failure> {
+        let name = &self.name;
+        if self.has_etags && etag.is_none_or(|etag| etag.is_empty()) {
+            let context = format!("the storage confirmed {name}/{key} without an etag");
+            return Err(Failure::new(Stage::Upload, Kind::UploadUnverified, context));
+        }
+        let stored = self.stat(key, Stage::Upload).await?;
+        if stored.size == length {
+            return Ok(());
+        }
+        let context = format!("{name}/{key}: sent {length} bytes, the storage shows {}", stored.size);
+        Err(Failure::new(Stage::Upload, Kind::UploadUnverified, context))
+    }
+
+    /// The storage's errors as failures. After the retry layer only the kind tells them apart.
+    fn failure(&self, stage: Stage, verb: &str, key: &str, error: opendal::Error) -> Failure {
+        let (kind, advice) = match error.kind() {
+            ErrorKind::NotFound if stage == Stage::Upload => (Kind::StorageUnavailable, ""),
+            ErrorKind::NotFound => (Kind::NotFound, "; it does not exist"),
+            ErrorKind::IsADirectory | ErrorKind::NotADirectory => (Kind::NotFound, "; it is no file"),
+            ErrorKind::PermissionDenied => (
+                Kind::PermissionDenied,
+                "; check the credentials, the bucket's policy and the clock of this machine",
+            ),
+            ErrorKind::ConfigInvalid | ErrorKind::Unsupported => {
+                (Kind::Misconfigured, "; check OBS_SERVER, OBS_ACCESS_KEY and OBS_SECRET_KEY")
+            }
+            ErrorKind::ConditionNotMatch => (Kind::ObjectChanged, "; it was replaced meanwhile"),
+            _ => (Kind::StorageUnavailable, ""),
+        };
+        let context = format!("could not {verb} {}/{key}{advice}", self.name);
+        Failure::new(stage, kind, context).because(error)
+    }
+}

@@ -1,0 +1,210 @@
+//! What the worker says about itself: one function per notable event.
+//!
+//! Promises: a notable event has one place that words it, so that texts, fields and levels cannot drift;
+//! each says who must act: `error` a person now, `warn` a person some day, `info` nobody.
+//!
+//! The fields are the user's guide's: `timestamp level event filename func_name lineno file_key
+//! processing_time input_size output_size`. [`format`](mod@format) writes the lines.
+//!
+//! Never: metrics, spans, or anything a stage would have to wait for.
+
+use std::fmt::Display;
+use std::panic::Location;
+use std::path::Path;
+use std::time::Duration;
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+
+use crate::failure::Failure;
+use crate::path::{Job, Success};
+use crate::task::{Partition, Position};
+
+pub mod format;
+
+/// The place of an event in the code, for the guide's `filename` and `lineno`.
+#[track_caller]
+fn place() -> (&'static str, u32) {
+    let caller = Location::caller();
+    let file = Path::new(caller.file()).file_name().and_then(|name| name.to_str()).unwrap_or("");
+    (file, caller.line())
+}
+
+macro_rules! event {
+    ($level:ident, $func:literal, $text:literal $(, $($fields:tt)*)?) => {{
+        let (filename, lineno) = place();
+        tracing::$level!(target: "pipeline", filename, func_name = $func, lineno, $($($fields)*,)? $text);
+    }};
+}
+
+/// The worker begins.
+#[track_caller]
+pub fn worker_started(group: &str, topic: &str, pool_size: usize) {
+    event!(info, "run", "worker started", group, topic, pool_size);
+}
+
+/// Intake has ended, work in flight goes on.
+#[track_caller]
+pub fn worker_draining(live: usize, deadline: Duration) {
+    event!(info, "run", "worker draining", live, deadline_ms = deadline.as_millis() as u64);
+}
+
+/// The drain deadline passed: work in flight is given up, and runs again later.
+#[track_caller]
+pub fn drain_timed_out(live: usize) {
+    event!(warn, "run", "drain timed out", live);
+}
+
+/// The worker has ended.
+#[track_caller]
+pub fn worker_stopped(succeeded: u64, failed: u64) {
+    event!(info, "run", "worker stopped", succeeded, failed);
+}
+
+/// The worker cannot go on.
+#[track_caller]
+pub fn worker_failed(failure: &Failure) {
+    let error = failure.chain();
+    event!(
+        error,
+        "run",
+        "worker failed",
+        stage = failure.stage.as_str(),
+        error_kind = failure.kind.as_str(),
+        error
+    );
+}
+
+/// A task is done and its result confirmed.
+#[track_caller]
+pub fn task_succeeded(job: &Job, success: &Success, processing_time: Duration) {
+    event!(
+        info,
+        "settle",
+        "file processed",
+        file_key = job.source.key,
+        bucket = job.source.bucket,
+        processing_time = processing_time.as_secs_f64(),
+        input_size = success.input_size,
+        output_size = success.output_size,
+        rows = success.rows,
+        task = %job.position
+    );
+}
+
+/// A task cannot succeed, and its failure is published.
+#[track_caller]
+pub fn task_failed(job: &Job, failure: &Failure, processing_time: Duration) {
+    let error = failure.chain();
+    event!(
+        warn,
+        "settle",
+        "file failed",
+        file_key = job.source.key,
+        bucket = job.source.bucket,
+        processing_time = processing_time.as_secs_f64(),
+        stage = failure.stage.as_str(),
+        error_kind = failure.kind.as_str(),
+        error,
+        task = %job.position
+    );
+}
+
+/// A task failed in a way that may pass.
+#[track_caller]
+pub fn task_retried(position: &Position, failure: &Failure, attempt: u32, pause: Duration) {
+    let error = failure.chain();
+    event!(
+        warn,
+        "settle",
+        "file will be tried again",
+        attempt,
+        pause_ms = pause.as_millis() as u64,
+        stage = failure.stage.as_str(),
+        error_kind = failure.kind.as_str(),
+        error,
+        task = %position
+    );
+}
+
+/// A task's partition was lost: whoever holds it now runs the task.
+#[track_caller]
+pub fn task_released(position: &Position) {
+    event!(info, "settle", "task released", task = %position);
+}
+
+/// The group gave this worker partitions.
+#[track_caller]
+pub fn partitions_assigned(partitions: &[Partition]) {
+    event!(info, "rebalance", "partitions assigned", partitions = list(partitions));
+}
+
+/// The group took partitions away. `lost`: without asking.
+#[track_caller]
+pub fn partitions_revoked(partitions: &[Partition], lost: bool) {
+    event!(info, "rebalance", "partitions revoked", partitions = list(partitions), lost);
+}
+
+/// The rebalance could not be applied.
+#[track_caller]
+pub fn rebalance_failed(error: &KafkaError) {
+    event!(error, "rebalance", "rebalance failed", error = %error);
+}
+
+/// A commit was refused; it is asked for again.
+#[track_caller]
+pub fn commit_failed(error: &KafkaError) {
+    event!(warn, "commit", "commit failed", error = %error);
+}
+
+/// Partitions could not be paused or resumed.
+#[track_caller]
+pub fn pause_failed(error: &KafkaError) {
+    event!(warn, "pause", "pause failed", error = %error);
+}
+
+/// The consumer reported an error.
+#[track_caller]
+pub fn consumer_error(topic: &str, error: &KafkaError, advice: &str) {
+    event!(warn, "consume", "consumer error", topic, error = %error, advice);
+}
+
+/// A client reported an error of its connections.
+#[track_caller]
+pub fn client_error(error: &KafkaError, reason: &str) {
+    event!(warn, "client", "broker connection error", error = %error, reason);
+}
+
+/// A line of librdkafka's own log.
+pub fn client_log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
+    match level {
+        // librdkafka calls a lost connection an error; it reconnects by itself.
+        Emerg | Alert | Critical | Error | Warning => {
+            tracing::debug!(target: "pipeline::librdkafka", facility, message)
+        }
+        Notice | Info | Debug => tracing::trace!(target: "pipeline::librdkafka", facility, message),
+    }
+}
+
+/// A message was delivered that this worker may not take.
+#[track_caller]
+pub fn message_refused(position: &Position, reason: &impl Display) {
+    event!(warn, "receive", "message refused", task = %position, reason = %reason);
+}
+
+/// Credentials were read again.
+#[track_caller]
+pub fn credentials_reloaded(file: &Path) {
+    event!(info, "credentials", "credentials reloaded", file = %file.display());
+}
+
+/// Credentials could not be read again; the old ones stay in use.
+#[track_caller]
+pub fn credentials_unreadable(file: &Path, reason: &impl Display) {
+    event!(warn, "credentials", "credentials unreadable", file = %file.display(), reason = %reason);
+}
+
+fn list(partitions: &[Partition]) -> String {
+    partitions.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
