@@ -1,1 +1,41 @@
 //! Bytes in, summary out.
+//!
+//! ```
+//! let mut decoder = parsers::decoder("people.csv", &parsers::Limits::default())?;
+//! decoder.feed(b"name,age\nAda,36\n")?;
+//! decoder.feed(b"Alan,41\n")?;
+//! let summary = decoder.finish()?;
+//! assert_eq!(summary.total_rows, 2);
+//! assert_eq!(summary.summary[1].1.mean, Some(38.5));
+//! # Ok::<(), parsers::Error>(())
+//! ```
+//!
+//! ```text
+//!  bytes ─▶ decompress ─▶ csv::records ─▶ scalar ─▶ aggregate::columns ─▶ summary ─▶ JSON, Arrow, Polars
+//!           64 KiB a piece  one record     a token   exact or sketched     plain values
+//! ```
+//!
+//! Promises:
+//! - No panic, whatever the input; memory within [`Limits::memory_bytes_max`].
+//! - The summary does not depend on how the bytes were cut, and the same bytes give the same summary.
+//! - Where it is exact it equals pandas' `read_csv` and `describe`; where it is not it says so, with a bound.
+//! - No I/O, clock, environment, threads or globals.
+
+pub mod aggregate;
+mod csv;
+mod decode;
+mod decompress;
+mod error;
+mod format;
+mod limits;
+pub mod scalar;
+mod summary;
+
+pub use self::decode::{Decode, decoder};
+pub use self::error::{Error, ErrorKind, Position};
+pub use self::format::{Compression, Format};
+pub use self::limits::Limits;
+pub use self::summary::{
+    Bound, ColumnSchema, ColumnStats, ColumnType, Dialect, Distinct, Precision, SCHEMA_VERSION, Summary,
+    Warning, WarningKind,
+};

@@ -78,6 +78,15 @@ pub struct Meta {
     pub etag: Option<String>,
 }
 
+/// An object as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+}
+
 impl Storage {
     /// The storage that the configuration describes. Connects to nothing.
     ///
@@ -204,6 +213,29 @@ impl Bucket {
             self.operator.stat(key).await.map_err(|error| self.failure(stage, "find", key, error))?;
         let etag = metadata.etag().filter(|etag| !etag.is_empty()).map(str::to_owned);
         Ok(Meta { size: metadata.content_length(), etag })
+    }
+
+    /// Every object below a prefix, as the listing arrives. Folders are no objects.
+    ///
+    /// # Errors
+    /// When the listing cannot begin; later errors come in the stream.
+    pub async fn list(
+        &self,
+        prefix: &str,
+    ) -> Result<impl Stream<Item = Result<Listed, Failure>> + Send + Unpin + use<>, Failure> {
+        let failure = |bucket: &Bucket, prefix: &str, error| bucket.failure(Stage::Claim, "list", prefix, error);
+        let lister =
+            self.operator.lister_with(prefix).recursive(true).await.map_err(|error| failure(self, prefix, error))?;
+        let (bucket, prefix) = (self.clone(), prefix.to_owned());
+        Ok(lister.filter_map(move |entry| {
+            std::future::ready(match entry {
+                Ok(entry) if entry.metadata().is_file() => {
+                    Some(Ok(Listed { key: entry.path().to_owned(), size: entry.metadata().content_length() }))
+                }
+                Ok(_) => None,
+                Err(error) => Some(Err(failure(&bucket, &prefix, error))),
+            })
+        }))
     }
 
     /// The bytes of the version that `meta` describes, as they arrive.

@@ -13,9 +13,6 @@ use std::panic::Location;
 use std::path::Path;
 use std::time::Duration;
 
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError;
-
 use crate::failure::Failure;
 use crate::path::{Job, Success};
 use crate::task::{Partition, Position};
@@ -147,44 +144,37 @@ pub fn partitions_revoked(partitions: &[Partition], lost: bool) {
 
 /// The rebalance could not be applied.
 #[track_caller]
-pub fn rebalance_failed(error: &KafkaError) {
+pub fn rebalance_failed(error: &impl Display) {
     event!(error, "rebalance", "rebalance failed", error = %error);
 }
 
 /// A commit was refused; it is asked for again.
 #[track_caller]
-pub fn commit_failed(error: &KafkaError) {
+pub fn commit_failed(error: &impl Display) {
     event!(warn, "commit", "commit failed", error = %error);
 }
 
 /// Partitions could not be paused or resumed.
 #[track_caller]
-pub fn pause_failed(error: &KafkaError) {
+pub fn pause_failed(error: &impl Display) {
     event!(warn, "pause", "pause failed", error = %error);
 }
 
 /// The consumer reported an error.
 #[track_caller]
-pub fn consumer_error(topic: &str, error: &KafkaError, advice: &str) {
+pub fn consumer_error(topic: &str, error: &impl Display, advice: &str) {
     event!(warn, "consume", "consumer error", topic, error = %error, advice);
 }
 
 /// A client reported an error of its connections.
 #[track_caller]
-pub fn client_error(error: &KafkaError, reason: &str) {
+pub fn client_error(error: &impl Display, reason: &str) {
     event!(warn, "client", "broker connection error", error = %error, reason);
 }
 
-/// A line of librdkafka's own log.
-pub fn client_log(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
-    match level {
-        // librdkafka calls a lost connection an error; it reconnects by itself.
-        Emerg | Alert | Critical | Error | Warning => {
-            tracing::debug!(target: "pipeline::librdkafka", facility, message)
-        }
-        Notice | Info | Debug => tracing::trace!(target: "pipeline::librdkafka", facility, message),
-    }
+/// A line of the Kafka client's own log. At `debug`: it calls a lost connection an error, and reconnects.
+pub fn client_log(facility: &str, message: &str) {
+    tracing::debug!(target: "pipeline::librdkafka", facility, message);
 }
 
 /// A message was delivered that this worker may not take.

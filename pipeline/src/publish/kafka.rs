@@ -97,7 +97,7 @@ impl ClientContext for Context {
         telemetry::client_error(&error, reason);
     }
 
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        telemetry::client_log(level, facility, message);
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        telemetry::client_log(facility, message);
     }
 }

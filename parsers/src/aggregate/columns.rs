@@ -1,0 +1,211 @@
+//! All columns of a file under one memory budget.
+//!
+//! Each column starts as a table of its tokens, from which everything is exact. When the tables together
+//! would outgrow the budget, the largest one is folded into sketches, again and again until there is room.
+//! Promise: which column is folded, and when, follows from the values alone, never from how the bytes were
+//! cut.
+
+use crate::aggregate::exact::{self, KNOWN, finite};
+use crate::aggregate::{SketchSizes, Sketches, Tokens};
+use crate::error::Error;
+use crate::summary::{Bound, ColumnSchema, ColumnStats, ColumnType, Distinct, Precision};
+
+/// One column: what is known of it, and its statistics.
+pub type Finished = (ColumnSchema, ColumnStats);
+
+#[derive(Clone, Default)]
+struct Column {
+    /// Nulls that had no token, since their record was too short.
+    missing: u64,
+    state: State,
+}
+
+#[derive(Clone)]
+enum State {
+    Exact(Tokens),
+    Estimated(Box<Sketches>),
+}
+
+impl Default for State {
+    fn default() -> State {
+        State::Exact(Tokens::default())
+    }
+}
+
+/// The columns of a file, or of a part of one.
+#[derive(Clone)]
+pub struct Columns {
+    columns: Vec<Column>,
+    sizes: SketchSizes,
+    exact_bytes: usize,
+    exact_bytes_max: usize,
+}
+
+impl Columns {
+    /// So many empty columns, with memory for their exact tables and for their sketches.
+    pub fn new(width: usize, exact_bytes_max: usize, sketch_bytes_max: usize) -> Columns {
+        Columns {
+            columns: vec![Column::default(); width],
+            sizes: SketchSizes::for_columns(width, sketch_bytes_max),
+            exact_bytes: 0,
+            exact_bytes_max,
+        }
+    }
+
+    /// How many columns there are.
+    pub fn width(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// Takes in a value of the column `index`, `times` times. A column that does not exist takes nothing.
+    pub fn add(&mut self, index: usize, token: &[u8], times: u64) -> Result<(), Error> {
+        loop {
+            let Some(column) = self.columns.get_mut(index) else { return Ok(()) };
+            match &mut column.state {
+                State::Estimated(sketches) => {
+                    sketches.add(token, times);
+                    return Ok(());
+                }
+                State::Exact(tokens) => {
+                    let room = self.exact_bytes_max.saturating_sub(self.exact_bytes);
+                    if let Ok(grown) = tokens.add(token, times, room) {
+                        self.exact_bytes += grown;
+                        return Ok(());
+                    }
+                }
+            }
+            // Each round folds a table, so this ends: at the latest when the column itself is folded.
+            self.fold_largest(index)?;
+        }
+    }
+
+    /// Counts a null without a token in the column `index`.
+    pub fn add_missing(&mut self, index: usize) {
+        if let Some(column) = self.columns.get_mut(index) {
+            column.missing += 1;
+        }
+    }
+
+    /// Takes in the columns of another part of the file, which came later.
+    pub fn merge(&mut self, other: Columns) -> Result<(), Error> {
+        for (index, column) in other.columns.into_iter().enumerate() {
+            match column.state {
+                State::Exact(tokens) => {
+                    for (token, times) in tokens.iter() {
+                        self.add(index, token, times)?;
+                    }
+                }
+                State::Estimated(sketches) => {
+                    self.fold(index)?;
+                    if let Some(Column { state: State::Estimated(mine), .. }) = self.columns.get_mut(index) {
+                        mine.merge(&sketches)?;
+                    }
+                }
+            }
+            if let Some(mine) = self.columns.get_mut(index) {
+                mine.missing += column.missing;
+            }
+        }
+        Ok(())
+    }
+
+    /// The facts of each column, under these names.
+    pub fn finish(self, names: &[String], top_bytes_max: usize) -> Vec<Finished> {
+        let named = self.columns.into_iter().zip(names);
+        named.map(|(column, name)| column.finish(name.clone(), top_bytes_max)).collect()
+    }
+
+    /// Folds the exact table that holds the most memory; `wanting` when none holds any.
+    fn fold_largest(&mut self, wanting: usize) -> Result<(), Error> {
+        let mut largest = (0, wanting);
+        for (index, column) in self.columns.iter().enumerate() {
+            if let State::Exact(tokens) = &column.state
+                && tokens.bytes() > largest.0
+            {
+                largest = (tokens.bytes(), index);
+            }
+        }
+        self.fold(largest.1)
+    }
+
+    /// Turns the table of a column into sketches. A column that is folded already stays as it is.
+    fn fold(&mut self, index: usize) -> Result<(), Error> {
+        let Some(column) = self.columns.get_mut(index) else { return Ok(()) };
+        if let State::Exact(tokens) = &mut column.state {
+            self.exact_bytes = self.exact_bytes.saturating_sub(tokens.bytes());
+            tokens.seal();
+            let mut sketches = Sketches::new(&self.sizes)?;
+            for (token, times) in tokens.iter() {
+                sketches.add(token, times);
+            }
+            column.state = State::Estimated(Box::new(sketches));
+        }
+        Ok(())
+    }
+}
+
+impl Column {
+    fn finish(self, name: String, top_bytes_max: usize) -> Finished {
+        match self.state {
+            State::Exact(tokens) => exact::finish(tokens, self.missing, name, top_bytes_max),
+            State::Estimated(sketches) => estimated(&sketches, self.missing, name, top_bytes_max),
+        }
+    }
+}
+
+/// The facts of a folded column.
+fn estimated(sketches: &Sketches, missing: u64, name: String, top_bytes_max: usize) -> Finished {
+    let kind = sketches.kinds.finish();
+    let mut schema = exact::schema(name, kind, sketches.nulls + missing);
+    let mut stats = ColumnStats { count: sketches.count, ..ColumnStats::default() };
+    match kind {
+        ColumnType::Empty => {}
+        ColumnType::Int | ColumnType::Float => numbers(sketches, &mut schema, &mut stats),
+        ColumnType::Bool => exact::truths(sketches.bools, sketches.bool_first, &mut schema, &mut stats),
+        ColumnType::Date | ColumnType::Datetime | ColumnType::Text => {
+            schema.distinct = distinct(sketches.distinct.finish(), stats.count);
+            stats.unique = Some(schema.distinct.value);
+            if let Some(top) = sketches.frequent.finish() {
+                schema.top = Some(precision(top.error as f64));
+                stats.top = Some(exact::shown(&top.value, top_bytes_max));
+                stats.freq = Some(top.count);
+            }
+        }
+    }
+    if matches!(kind, ColumnType::Date | ColumnType::Datetime) {
+        (stats.min, stats.max) = exact::bounds(sketches.times, kind, sketches.kinds.has_offset());
+    }
+    (schema, stats)
+}
+
+fn numbers(sketches: &Sketches, schema: &mut ColumnSchema, stats: &mut ColumnStats) {
+    schema.infinite = sketches.infinite;
+    if let Some((min, max)) = sketches.numbers.finish() {
+        (stats.min, stats.max) = (exact::number(min), exact::number(max));
+        if sketches.infinite == 0 {
+            stats.mean = sketches.moments.mean().and_then(finite);
+            let std = if min == max { sketches.moments.std().map(|_| 0.0) } else { sketches.moments.std() };
+            stats.std = std.and_then(finite);
+        }
+    }
+    if let (ColumnType::Int, false, Some((min, max))) =
+        (schema.kind, sketches.unsigned, sketches.integers.finish())
+    {
+        (stats.min, stats.max) = (Some(Bound::Int(min)), Some(Bound::Int(max)));
+    }
+    let Some(numeric) = &sketches.numeric else { return };
+    schema.distinct = distinct(numeric.distinct.finish(), stats.count);
+    schema.quantiles = Some(precision(numeric.quantiles.rank_error()));
+    if let Some(values) = numeric.quantiles.finish(&[0.25, 0.5, 0.75]) {
+        (stats.p25, stats.p50, stats.p75) = (finite(values[0]), finite(values[1]), finite(values[2]));
+    }
+}
+
+fn distinct((value, error): (u64, f64), count: u64) -> Distinct {
+    Distinct { value: value.min(count), exact: false, error: Some(error) }
+}
+
+/// An estimate without an error is no estimate.
+fn precision(error: f64) -> Precision {
+    if error == 0.0 { KNOWN } else { Precision { exact: false, error: Some(error) } }
+}

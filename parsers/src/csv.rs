@@ -1,0 +1,138 @@
+//! Delimited text: the first record names the columns, the rest are rows.
+//!
+//! Promise: the rows and their values are those of pandas' `read_csv` with its defaults, with these
+//! deliberate differences, which pandas meets with an error or a guess: a record that is too long loses its
+//! extra fields and is counted in `warnings` (pandas fails, or takes the first column for an index); bytes
+//! that are not UTF-8 are kept and counted (pandas fails). Records that are too short are filled with nulls,
+//! as in pandas, and counted.
+
+mod header;
+mod records;
+
+use crate::aggregate::Columns;
+use crate::csv::records::{Record, Records, Sink};
+use crate::decode::Decode;
+use crate::error::{Error, ErrorKind};
+use crate::format::{Compression, Format};
+use crate::limits::Limits;
+use crate::summary::{Dialect, SCHEMA_VERSION, Summary, Warning, WarningKind};
+
+/// The push decoder of delimited text.
+pub(crate) struct CsvDecoder {
+    format: Format,
+    records: Records,
+    rows: Rows,
+}
+
+impl CsvDecoder {
+    pub(crate) fn new(format: Format, limits: &Limits) -> CsvDecoder {
+        let records = Records::new(format.delimiter(), limits);
+        CsvDecoder {
+            format,
+            records,
+            rows: Rows { limits: limits.clone(), table: None, total: 0, warnings: Vec::new() },
+        }
+    }
+}
+
+impl Decode for CsvDecoder {
+    fn feed(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.records.feed(bytes, &mut self.rows)
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Summary, Error> {
+        self.records.finish(&mut self.rows)?;
+        let dialect = Dialect {
+            delimiter: char::from(self.format.delimiter()),
+            quote: '"',
+            header: true,
+            encoding: "utf-8".to_owned(),
+            byte_order_mark: self.records.has_mark(),
+        };
+        // The record's buffer goes before the tables are sorted.
+        drop(self.records);
+        self.rows.finish(self.format, dialect)
+    }
+}
+
+/// The rows so far.
+struct Rows {
+    limits: Limits,
+    table: Option<Table>,
+    total: u64,
+    warnings: Vec<Warning>,
+}
+
+/// What exists once the header is known.
+struct Table {
+    names: Vec<String>,
+    columns: Columns,
+}
+
+impl Sink for Rows {
+    fn record(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        if !record.bytes.is_ascii() && record.fields().any(|field| str::from_utf8(field).is_err()) {
+            self.warn(WarningKind::InvalidUtf8, record);
+        }
+        let Some(table) = &mut self.table else {
+            let names = header::names(record, self.limits.header_bytes_max)?;
+            let Limits { exact_bytes_max, sketch_bytes_max, .. } = self.limits;
+            let columns = Columns::new(names.len(), exact_bytes_max, sketch_bytes_max);
+            self.table = Some(Table { names, columns });
+            return Ok(());
+        };
+        let width = table.columns.width();
+        self.total += 1;
+        for (index, field) in record.fields().take(width).enumerate() {
+            table.columns.add(index, field, 1)?;
+        }
+        let n_fields = record.ends.len();
+        if n_fields < width {
+            (n_fields..width).for_each(|index| table.columns.add_missing(index));
+            self.warn(WarningKind::RowTooShort, record);
+        } else if n_fields > width {
+            self.warn(WarningKind::RowTooLong, record);
+        }
+        Ok(())
+    }
+}
+
+impl Rows {
+    fn warn(&mut self, kind: WarningKind, record: &Record<'_>) {
+        match self.warnings.iter_mut().find(|warning| warning.kind == kind) {
+            Some(warning) => warning.count += 1,
+            None => self.warnings.push(Warning { kind, count: 1, first_line: record.position.line }),
+        }
+    }
+
+    fn finish(mut self, format: Format, dialect: Dialect) -> Result<Summary, Error> {
+        let Some(Table { names, columns }) = self.table else {
+            return Err(Error::new(
+                ErrorKind::Empty,
+                "no header: the file is empty or holds only blank lines",
+            ));
+        };
+        let finished = columns.finish(&names, self.limits.top_bytes_max);
+        let (mut schema, mut summary) = (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
+        for (column, stats) in finished {
+            summary.push((column.name.clone(), stats));
+            schema.push(column);
+        }
+        self.warnings.sort_by_key(|warning| warning.kind);
+        Ok(Summary {
+            total_rows: self.total,
+            columns: names,
+            summary,
+            schema_version: SCHEMA_VERSION,
+            format,
+            dialect,
+            compression: Compression::None,
+            schema,
+            warnings: self.warnings,
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

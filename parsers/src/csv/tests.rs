@@ -1,0 +1,216 @@
+use proptest::prelude::*;
+
+use crate::summary::{Bound, ColumnType};
+use crate::{Error, ErrorKind, Limits, Summary, WarningKind, decoder};
+
+fn cut(name: &str, limits: &Limits, bytes: &[u8], sizes: &[usize]) -> Result<Summary, Error> {
+    let mut decoder = decoder(name, limits)?;
+    let mut rest = bytes;
+    let mut sizes = sizes.iter().cycle();
+    while !rest.is_empty() {
+        let size = (*sizes.next().unwrap()).clamp(1, rest.len());
+        decoder.feed(&rest[..size])?;
+        rest = &rest[size..];
+    }
+    decoder.finish()
+}
+
+fn whole(text: &str) -> Result<Summary, Error> {
+    cut("t.csv", &Limits::default(), text.as_bytes(), &[usize::MAX])
+}
+
+/// Rows as the decoder understood them, column by column: type, count, nulls.
+fn shape(text: &str) -> String {
+    match whole(text) {
+        Ok(summary) => {
+            let columns = summary.schema.iter().zip(&summary.summary);
+            let columns = columns.map(|(schema, (_, stats))| {
+                format!("{}:{}:{}:{}", schema.name, schema.kind.as_str(), stats.count, schema.nulls)
+            });
+            format!("{} | {}", summary.total_rows, columns.collect::<Vec<_>>().join(" "))
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn rows_are_those_of_pandas() {
+    let cases = [
+        ("a\n", "0 | a:empty:0:0"),
+        ("a\n\n1\n\n2\n", "2 | a:int:2:0"),
+        ("a\n   \n1\n \t \n", "1 | a:int:1:0"),
+        ("a\n\"\"\n1\n", "2 | a:int:1:1"),
+        ("a\n\"  \"\n1\n", "2 | a:text:2:0"),
+        ("a,b\n,\n", "1 | a:empty:0:1 b:empty:0:1"),
+        ("a,b\n  ,\n", "1 | a:text:1:0 b:empty:0:1"),
+        ("\n  \na,b\n1,2", "1 | a:int:1:0 b:int:1:0"),
+        ("a,b\n\"x\ny\",2\n", "1 | a:text:1:0 b:int:1:0"),
+        ("a,b\r1,2\r3,4", "2 | a:int:2:0 b:int:2:0"),
+        ("a,b\r\n1,2\r\n\r\n3,4", "2 | a:int:2:0 b:int:2:0"),
+        ("a,b\n\r\r1,2\r", "1 | a:int:1:0 b:int:1:0"),
+        ("a\n1\n ", "1 | a:int:1:0"),
+        ("a,b\n\"\"\n", "1 | a:empty:0:1 b:empty:0:1"),
+        ("a\n\"\n\"\n", "1 | a:text:1:0"),
+        ("\"a\nb\"\n1\n", "1 | a\nb:int:1:0"),
+        ("\u{feff}a,b\n1,2\n", "1 | a:int:1:0 b:int:1:0"),
+        ("\u{feff}\"a\",b\n1,2\n", "1 | a:int:1:0 b:int:1:0"),
+        ("\u{feff}\u{feff}a\n1\n", "1 | \u{feff}a:int:1:0"),
+        ("a,b\n\0 1,2\n", "1 | a:text:1:0 b:int:1:0"),
+        ("a,b\n\"NA\",\"1\"\n", "1 | a:empty:0:1 b:int:1:0"),
+        ("", "no header: the file is empty or holds only blank lines"),
+        ("\u{feff}", "no header: the file is empty or holds only blank lines"),
+        ("\n \n", "no header: the file is empty or holds only blank lines"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(shape(text), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn values_keep_their_quotes_and_breaks() {
+    let cases = [
+        ("a\n\"1\"x\n", "1x"),
+        ("a\nx\"1\"\n", "x\"1\""),
+        ("a\n\"a\"\"b\"\n", "a\"b"),
+        ("a\n\"x\r\ny\"\n", "x\r\ny"),
+        ("a\nx\0y\n", "x\0y"),
+        ("a\nFALSE\ntrue\ntRUE\n", "True"),
+        ("a\nb\na\na\nb\n", "b"),
+    ];
+    for (text, top) in cases {
+        assert_eq!(whole(text).unwrap().summary[0].1.top.as_deref(), Some(top), "{text:?}");
+    }
+}
+
+#[test]
+fn a_late_value_decides_the_type() {
+    let rows = "7\n".repeat(100_000);
+    let of = |late: &str| whole(&format!("a\n{rows}{late}\n")).unwrap().schema[0].kind;
+    assert_eq!(of("7"), ColumnType::Int);
+    assert_eq!(of("1.5"), ColumnType::Float);
+    assert_eq!(of("NA"), ColumnType::Int);
+    assert_eq!(of("word"), ColumnType::Text);
+    assert_eq!(of("007"), ColumnType::Text);
+}
+
+#[test]
+fn ragged_rows_and_broken_text_are_counted_with_their_first_line() {
+    let bytes = b"a,b\n1,2\n\"x\ny\",2,3\n1\n\xff,4\n1\n";
+    let summary = cut("t.csv", &Limits::default(), bytes, &[3]).unwrap();
+    let seen: Vec<_> = summary.warnings.iter().map(|w| (w.kind, w.count, w.first_line)).collect();
+    assert_eq!(
+        seen,
+        [(WarningKind::RowTooShort, 2, 5), (WarningKind::RowTooLong, 1, 3), (WarningKind::InvalidUtf8, 1, 6)]
+    );
+    assert_eq!(summary.schema[1].nulls, 2);
+}
+
+#[test]
+fn an_open_quote_is_an_error_with_the_line_it_began() {
+    for (text, line) in [("a,b\n1,2\n\"x\n\n,2\n", 3), ("a,b\r\n\"p\nq\",\"x\r\n", 3), ("\"", 1)] {
+        let error = whole(text).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Malformed, "{text:?}");
+        assert_eq!(error.position().unwrap().line, line, "{text:?}");
+    }
+    assert!(whole("a\n\"x\"").is_ok());
+    assert!(whole("a\n\"x\"\"").is_err());
+}
+
+#[test]
+fn limits_reject_with_a_place_however_the_bytes_are_cut() {
+    let limits = Limits { columns_max: 3, field_bytes_max: 10, record_bytes_max: 20, ..Limits::default() };
+    let cases = [
+        ("a,b,c,d\n", "a record has more than 3 fields (record 0, line 1, byte 0)"),
+        ("a\n\n1,2,3,4,5\n", "a record has more than 3 fields (record 1, line 3, byte 3)"),
+        ("a\n12345678901\n", "a field is longer than 10 bytes; is a quote left open? (record 1, line 2, byte 2)"),
+        ("a\n1234567890,1234567890,1\n", "a record is longer than 20 bytes; is a quote left open? (record 1, line 2, byte 2)"),
+        ("a\n1,2,3,4,12345678901\n", "a record has more than 3 fields (record 1, line 2, byte 2)"),
+        ("a\n12345678901,2,3,4,5", "a field is longer than 10 bytes; is a quote left open? (record 1, line 2, byte 2)"),
+    ];
+    for (text, message) in cases {
+        for sizes in [&[usize::MAX][..], &[1], &[2, 5]] {
+            let error = cut("t.csv", &limits, text.as_bytes(), sizes).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Limit);
+            assert_eq!(error.to_string(), message, "{text:?} {sizes:?}");
+        }
+    }
+    assert!(cut("t.csv", &limits, b"a\n1234567890,1234567890\n", &[1]).is_ok());
+    assert!(cut("t.csv", &limits, b"a\n1,2,3", &[usize::MAX]).is_ok());
+}
+
+#[test]
+fn numbers_that_are_not_finite_never_reach_the_json() {
+    let summary = whole("a,b,c\ninf,1e400,nan\n1,-inf,\n2,3,\n").unwrap();
+    let text = String::from_utf8(summary.to_json()).unwrap();
+    assert!(!text.contains(": null") && !text.contains(": inf") && !text.contains("NaN"), "{text}");
+    assert_eq!(summary.schema[0].infinite, 1);
+    assert_eq!(summary.schema[1].infinite, 2);
+    let first = &summary.summary[0].1;
+    assert_eq!((first.count, first.mean, first.max.clone()), (3, None, None));
+    assert_eq!((first.min.clone(), first.p25), (Some(Bound::Number(1.0)), Some(1.5)));
+    assert_eq!(serde_json::from_slice::<Summary>(&summary.to_json()).unwrap(), summary);
+}
+
+#[test]
+fn dates_have_a_first_and_a_last() {
+    let summary = whole("d,t,z\n2013-01-02,2013-01-01 05:00,2013-01-01T23:00:00-05:00\n2013-01-01,2013-01-01,2013-01-02T00:00:00.5Z\n")
+        .unwrap();
+    let range = |i: usize| match (&summary.summary[i].1.min, &summary.summary[i].1.max) {
+        (Some(Bound::Time(min)), Some(Bound::Time(max))) => format!("{min} {max}"),
+        other => format!("{other:?}"),
+    };
+    assert_eq!(range(0), "2013-01-01 2013-01-02");
+    assert_eq!(range(1), "2013-01-01T00:00:00 2013-01-01T05:00:00");
+    assert_eq!(range(2), "2013-01-02T00:00:00.5Z 2013-01-02T04:00:00Z");
+    assert_eq!(summary.summary[0].1.unique, Some(2));
+}
+
+/// Text that is nearly CSV: the characters that matter, in any order.
+fn nearly_csv() -> impl Strategy<Value = Vec<u8>> {
+    let pieces = prop_oneof![
+        4 => Just(&b","[..]), 4 => Just(&b"\n"[..]), 1 => Just(&b"\r"[..]), 1 => Just(&b"\r\n"[..]),
+        2 => Just(&b"\""[..]), 1 => Just(&b"\"\""[..]), 2 => Just(&b" "[..]), 1 => Just(&b"\t"[..]),
+        3 => Just(&b"1"[..]), 2 => Just(&b"2.5"[..]), 1 => Just(&b"NA"[..]), 2 => Just(&b"word"[..]),
+        1 => Just(&b"true"[..]), 1 => Just(&b"2013-01-01"[..]), 1 => Just(&b"\xef\xbb\xbf"[..]),
+        1 => Just(&b"\xff"[..]), 1 => Just(&b"\0"[..]), 1 => Just(&b"\xef\xbb"[..]), 1 => Just("é".as_bytes()),
+    ];
+    proptest::collection::vec(pieces, 0..120).prop_map(|pieces| pieces.concat())
+}
+
+/// Limits so small that tables overflow and records are refused.
+fn tight() -> Limits {
+    Limits {
+        columns_max: 20,
+        field_bytes_max: 60,
+        record_bytes_max: 100,
+        exact_bytes_max: 1_200,
+        sketch_bytes_max: 200_000,
+        ..Limits::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn the_cut_never_changes_the_result(
+        bytes in nearly_csv(), sizes in proptest::collection::vec(1usize..30, 1..10), small: bool, tabs: bool
+    ) {
+        let limits = if small { tight() } else { Limits::default() };
+        let name = if tabs { "t.tsv" } else { "t.csv" };
+        let expected = cut(name, &limits, &bytes, &[usize::MAX]);
+        prop_assert_eq!(&cut(name, &limits, &bytes, &[1]), &expected);
+        prop_assert_eq!(&cut(name, &limits, &bytes, &sizes), &expected);
+        if let Ok(summary) = expected {
+            let json = summary.to_json();
+            prop_assert_eq!(serde_json::from_slice::<Summary>(&json).unwrap(), summary);
+        }
+    }
+
+    #[test]
+    fn no_input_is_a_panic(bytes: Vec<u8>, head in prop_oneof![Just(&b""[..]), Just(&b"\x1f\x8b"[..]), Just(&b"\x1f\x8b\x08\0\0\0\0\0\0\x03"[..])]) {
+        let bytes = [head, &bytes].concat();
+        let expected = cut("t.csv", &tight(), &bytes, &[usize::MAX]);
+        prop_assert_eq!(cut("t.csv", &tight(), &bytes, &[1]), expected);
+    }
+}

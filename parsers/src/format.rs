@@ -1,0 +1,88 @@
+//! Which formats there are, and how a file's name tells its format.
+//!
+//! Promise: the name decides only the format. Compression is found by content (see `decompress`), so a
+//! `.gz` that is none, or a gzip without the ending, is read all the same.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A format that has a decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Format {
+    /// Comma-separated values.
+    Csv,
+    /// Tab-separated values.
+    Tsv,
+}
+
+impl Format {
+    /// The format of a file with this name: by its extension, in any case, after an optional `.gz`.
+    pub fn from_name(name: &str) -> Option<Format> {
+        let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
+        let plain = file.strip_suffix(".gz").unwrap_or(&file);
+        match plain.rsplit_once('.')?.1 {
+            "csv" => Some(Format::Csv),
+            "tsv" => Some(Format::Tsv),
+            _ => None,
+        }
+    }
+
+    /// The name of this format in summaries.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Csv => "csv",
+            Format::Tsv => "tsv",
+        }
+    }
+
+    pub(crate) fn delimiter(self) -> u8 {
+        match self {
+            Format::Csv => b',',
+            Format::Tsv => b'\t',
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How the bytes of a file were compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// Gzip, of one or several members.
+    Gzip,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_extension_decides_in_any_case_and_after_gz() {
+        let cases = [
+            ("a.csv", Some(Format::Csv)),
+            ("deep/er/A.CSV", Some(Format::Csv)),
+            ("a.csv.gz", Some(Format::Csv)),
+            ("a.TSV.GZ", Some(Format::Tsv)),
+            ("a.b.tsv", Some(Format::Tsv)),
+            ("dir.csv/readme", None),
+            ("a.csv.bak", None),
+            ("a.gz", None),
+            ("csv", None),
+            ("", None),
+        ];
+        for (name, format) in cases {
+            assert_eq!(Format::from_name(name), format, "{name}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The bounds of one decoder.
+//!
+//! Promise: whatever the input, a decoder holds at most `Limits::memory_bytes_max` bytes. What a bound
+//! refuses is an error of kind `limit` with its place, never a crash and never a silent cut.
+
+/// Bytes of working memory that do not depend on the limits: inflate window, code tables, small vectors.
+const FIXED_BYTES: u64 = 1 << 20;
+
+/// The memory of one column before it holds a value: its struct, its name three times, its statistics.
+const COLUMN_BYTES: u64 = 1 << 10;
+
+/// What a decoder accepts and how much memory it may use. The defaults suit a worker that runs several
+/// decoders at once in a few hundred MiB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most columns of a header, and most fields of a record. Default 10,000: wider tables are rare,
+    /// and each column costs memory before it holds a value.
+    pub columns_max: usize,
+    /// Most bytes of all column names together. Default 1 MiB: names are kept and repeated in the summary.
+    pub header_bytes_max: usize,
+    /// Most bytes of one field. Default 8 MiB: beyond it a "field" is nearly always a quote nobody closed.
+    pub field_bytes_max: usize,
+    /// Most bytes of the fields of one record. Default 16 MiB: one record is held whole.
+    pub record_bytes_max: usize,
+    /// Most bytes a compressed file may unfold to. Default 64 GiB: far above real files, low enough that
+    /// reading it ends. Plain files are not bounded: their size was known before the download.
+    pub decompressed_bytes_max: u64,
+    /// Most bytes that one compressed byte may stand for, on average. Default 500: repetitive tables reach
+    /// 100, a bomb 1,000. It counts only after the first 16 MiB, which are harmless.
+    pub decompressed_ratio_max: u64,
+    /// Memory for the exact tables of distinct values, all columns together. Default 40 MiB. Beyond it the
+    /// largest column is estimated from then on.
+    pub exact_bytes_max: usize,
+    /// Memory for the sketches of all estimated columns together. Default 16 MiB: full accuracy up to some
+    /// fifty columns, less for wider files.
+    pub sketch_bytes_max: usize,
+    /// Most bytes of a `top` value in the summary; a longer one is cut. Default 4 KiB: the summary of a
+    /// table of documents must not hold documents.
+    pub top_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            columns_max: 10_000,
+            header_bytes_max: 1 << 20,
+            field_bytes_max: 8 << 20,
+            record_bytes_max: 16 << 20,
+            decompressed_bytes_max: 64 << 30,
+            decompressed_ratio_max: 500,
+            exact_bytes_max: 40 << 20,
+            sketch_bytes_max: 16 << 20,
+            top_bytes_max: 4 << 10,
+        }
+    }
+}
+
+impl Limits {
+    /// The upper bound of the memory that a decoder with these limits may hold at any moment.
+    ///
+    /// Reading and finishing do not overlap: the record's buffer is given back before the tables are
+    /// sorted, so the larger of the two counts.
+    pub fn memory_bytes_max(&self) -> u64 {
+        let columns = self.columns_max as u64;
+        // A growing buffer exists twice for a moment: the old half and the new whole.
+        let record = self.record_bytes_max as u64 * 3 / 2;
+        // A numeric column at finish: 16 bytes a value beside its tokens, whose index (a quarter) is gone.
+        let sorting = self.exact_bytes_max as u64 / 2;
+        let sketches =
+            (self.sketch_bytes_max as u64).max(columns * crate::aggregate::SKETCH_BYTES_MIN as u64);
+        let names = self.header_bytes_max as u64 * 4;
+        self.exact_bytes_max as u64
+            + record.max(sorting)
+            + sketches
+            + names
+            + columns * COLUMN_BYTES
+            + FIXED_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_stay_near_a_hundred_mebibytes() {
+        let bytes = Limits::default().memory_bytes_max();
+        assert!(bytes < 112 << 20, "{bytes}");
+    }
+}

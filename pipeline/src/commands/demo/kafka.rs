@@ -1,0 +1,96 @@
+//! The demo's broker, and its two ends that are not the worker's: sending tasks, reading results.
+
+use std::time::Duration;
+
+use futures::{Stream, stream};
+use rdkafka::ClientContext;
+use rdkafka::Message;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{Consumer, ConsumerContext, StreamConsumer};
+use rdkafka::error::KafkaError;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use serde_json::json;
+
+use crate::commands::Error;
+use crate::config::Kafka;
+use crate::kafka::client_config;
+use crate::publish::ResultMessage;
+use crate::telemetry;
+
+/// For one message to an in-process broker.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// librdkafka's mock cluster. Alive as long as this value.
+pub(super) struct Broker {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+    servers: String,
+}
+
+impl Broker {
+    pub(super) fn start(partitions: i32) -> Result<Broker, Error> {
+        let start = || {
+            let cluster = MockCluster::new(1)?;
+            cluster.create_topic("file-processing-tasks", partitions, 1)?;
+            cluster.create_topic("file-processing-results", 1, 1)?;
+            Ok(cluster)
+        };
+        let cluster = start().map_err(|error| kafka_error("could not start the broker", &error))?;
+        Ok(Broker { servers: cluster.bootstrap_servers(), cluster })
+    }
+
+    pub(super) fn servers(&self) -> &str {
+        debug_assert_eq!(self.servers, self.cluster.bootstrap_servers());
+        &self.servers
+    }
+
+    /// Sends the task of one file and waits for its confirmation.
+    pub(super) async fn send(&self, kafka: &Kafka, key: &str, size: u64) -> Result<(), Error> {
+        let producer: FutureProducer<Quiet> = client_config(kafka)
+            .create_with_context(Quiet)
+            .map_err(|error| kafka_error("could not send tasks", &error))?;
+        let task = json!({ "key": key, "size": size }).to_string();
+        let record = FutureRecord::to(&kafka.topic_tasks).key(key).payload(&task);
+        match producer.send(record, SEND_TIMEOUT).await {
+            Ok(_confirmed) => Ok(()),
+            Err((error, _)) => Err(kafka_error("could not send a task", &error)),
+        }
+    }
+}
+
+/// The result topic, from its beginning.
+pub(super) fn results(kafka: &Kafka) -> Result<impl Stream<Item = Result<ResultMessage, Error>>, Error> {
+    let mut config = client_config(kafka);
+    config.set("group.id", "pipeline-demo").set("enable.auto.commit", "false");
+    let consumer: StreamConsumer<Quiet> =
+        config.create_with_context(Quiet).map_err(|error| kafka_error("could not read results", &error))?;
+    let mut partitions = rdkafka::TopicPartitionList::new();
+    partitions
+        .add_partition_offset(&kafka.result_topic, 0, rdkafka::Offset::Beginning)
+        .and_then(|()| consumer.assign(&partitions))
+        .map_err(|error| kafka_error("could not read results", &error))?;
+    Ok(stream::unfold(consumer, async |consumer| {
+        let message = match consumer.recv().await {
+            Ok(message) => serde_json::from_slice(message.payload().unwrap_or_default())
+                .map_err(|error| Error::Demo(format!("a result cannot be read: {error}"))),
+            Err(error) => Err(kafka_error("could not read results", &error)),
+        };
+        Some((message, consumer))
+    }))
+}
+
+fn kafka_error(what: &str, error: &KafkaError) -> Error {
+    Error::Demo(format!("{what}: {error}"))
+}
+
+/// librdkafka's own log goes where the worker's goes.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        telemetry::client_log(facility, message);
+    }
+}
+
+impl ConsumerContext for Quiet {}

@@ -1,0 +1,89 @@
+//! `pipeline summarize FILE…`: summaries of local files, without Kafka.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use clap::{Args, ValueEnum};
+use comfy_table::{CellAlignment, Table, presets};
+use parsers::{Limits, Summary};
+
+use crate::commands::{Error, Exit, print};
+
+/// One read of a file: large enough that the system calls do not count.
+const READ_BYTES: usize = 1 << 20;
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Files to summarise; `-` is standard input, taken for CSV
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
+    /// How the summaries are written
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// The summary as the workers store it
+    Json,
+    /// One row per column, for people
+    Table,
+}
+
+/// Every file is tried; one that fails is reported and does not stop the others.
+pub(super) fn run(options: &Options) -> Result<Exit, Error> {
+    let mut exit = Exit::Done;
+    for file in &options.files {
+        match summarize(file) {
+            Ok(summary) => print(&match options.format {
+                Format::Json => String::from_utf8_lossy(&summary.to_json()).into_owned() + "\n",
+                Format::Table => table(file, &summary)?,
+            })?,
+            Err(error) => {
+                exit = Exit::Failed;
+                #[expect(clippy::print_stderr, reason = "the others go on")]
+                {
+                    eprintln!("pipeline: {file}: {error}");
+                }
+            }
+        }
+    }
+    Ok(exit)
+}
+
+fn summarize(file: &str) -> Result<Summary, Box<dyn std::error::Error>> {
+    let (name, mut input): (&str, Box<dyn Read>) = match file {
+        "-" => ("stdin.csv", Box::new(io::stdin().lock())),
+        path => (path, Box::new(File::open(path)?)),
+    };
+    let mut decoder = parsers::decoder(name, &Limits::default())?;
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => return Ok(decoder.finish()?),
+            Ok(read) => decoder.feed(&buffer[..read])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The summary's data frame as a table: one row per column of the file.
+fn table(file: &str, summary: &Summary) -> Result<String, Error> {
+    let frame = summary.to_data_frame().map_err(|error| Error::Demo(error.to_string()))?;
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(frame.columns().iter().map(|column| column.name().to_string()));
+    for row in 0..frame.height() {
+        table.add_row(frame.columns().iter().map(|column| match column.get(row) {
+            Ok(value) if !value.is_null() => value.str_value().into_owned(),
+            _ => String::new(),
+        }));
+    }
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let rows = summary.total_rows;
+    let columns = summary.columns.len();
+    Ok(format!("{file}: {rows} rows, {columns} columns\n{table}\n"))
+}
