@@ -35,3 +35,7 @@ pub use self::moments::Moments;
 pub use self::quantiles::Quantiles;
 pub use self::sketches::{SKETCH_BYTES_MIN, SketchSizes, Sketches};
 pub use self::tokens::{Full, Tokens};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -224,3 +224,7 @@ impl Gzip {
         Error::new(ErrorKind::Corrupt, message)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -34,7 +34,7 @@ pub struct Limits {
     /// Memory for the sketches of all estimated columns together. Default 16 MiB: full accuracy up to some
     /// fifty columns, less for wider files.
     pub sketch_bytes_max: usize,
-    /// Most bytes of a `top` value in the summary; a longer one is cut. Default 4 KiB: the summary of a
+    /// Most bytes of a `top` value in the summary; a longer one is cut. Default 64 KiB: the summary of a
     /// table of documents must not hold documents.
     pub top_bytes_max: usize,
 }
@@ -50,7 +50,7 @@ impl Default for Limits {
             decompressed_ratio_max: 500,
             exact_bytes_max: 40 << 20,
             sketch_bytes_max: 16 << 20,
-            top_bytes_max: 4 << 10,
+            top_bytes_max: 64 << 10,
         }
     }
 }

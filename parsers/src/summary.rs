@@ -231,6 +231,17 @@ pub enum WarningKind {
     InvalidUtf8,
 }
 
+impl WarningKind {
+    /// The name of this kind in summaries.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            WarningKind::RowTooShort => "row_too_short",
+            WarningKind::RowTooLong => "row_too_long",
+            WarningKind::InvalidUtf8 => "invalid_utf8",
+        }
+    }
+}
+
 /// A list of pairs as a JSON object that keeps its order.
 mod in_order {
     use std::fmt;

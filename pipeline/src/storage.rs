@@ -223,9 +223,14 @@ impl Bucket {
         &self,
         prefix: &str,
     ) -> Result<impl Stream<Item = Result<Listed, Failure>> + Send + Unpin + use<>, Failure> {
-        let failure = |bucket: &Bucket, prefix: &str, error| bucket.failure(Stage::Claim, "list", prefix, error);
-        let lister =
-            self.operator.lister_with(prefix).recursive(true).await.map_err(|error| failure(self, prefix, error))?;
+        let failure =
+            |bucket: &Bucket, prefix: &str, error| bucket.failure(Stage::Claim, "list", prefix, error);
+        let lister = self
+            .operator
+            .lister_with(prefix)
+            .recursive(true)
+            .await
+            .map_err(|error| failure(self, prefix, error))?;
         let (bucket, prefix) = (self.clone(), prefix.to_owned());
         Ok(lister.filter_map(move |entry| {
             std::future::ready(match entry {

@@ -1,1 +1,38 @@
-//! Shared by tests and benches.
+//! What tests and benches share: real parts, and ways to break them.
+//!
+//! - [`obs`]: an OBS server that checks signatures and fails as planned;
+//! - [`kafka`]: Apache Kafka, found or started, and the clients that tests need around a worker;
+//! - [`program`]: the `pipeline` program as a process: its log, signals, exit;
+//! - [`rig`]: a worker in memory;
+//! - [`faulty`]: a stage of the path that fails as planned;
+//! - [`eventually`]: waiting for a condition, with a deadline.
+//!
+//! No part of it stands in for Kafka or decides what is right; the tests do.
+#![expect(clippy::print_stderr, reason = "test support says aloud what it skips")]
+
+pub mod dataset;
+pub mod faulty;
+pub mod kafka;
+pub mod live;
+pub mod obs;
+pub mod program;
+pub mod rig;
+
+use std::time::Duration;
+
+/// How long anything may take before a test gives up: far more than it needs on a busy machine.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// When it does not within [`DEADLINE`]; `what` says what was waited for.
+pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    let waiting = async {
+        while !condition() {
+            ticks.tick().await;
+        }
+    };
+    assert!(tokio::time::timeout(DEADLINE, waiting).await.is_ok(), "waited in vain for: {what}");
+}

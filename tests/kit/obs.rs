@@ -2,21 +2,22 @@
 //!
 //! It promises what a client can see of the service on the wire:
 //!
-//! - **Signatures** are checked for every request, headers and presigned URLs, in both dialects (`OBS`, `AWS` V2): key,
-//!   date (15 minutes), signed resource as it came over the wire, sub-resources, token; and V4 in the header, over an
-//!   unsigned payload. `Content-MD5` is checked, too.
-//! - **Addresses**: the bucket in front of a service host, under a custom domain, or in the path of any other host (an
-//!   IP address). Path style on a service host is refused, as by the service.
-//! - **Operations**: objects (get, ranges, conditions, head, put, delete, copy, append), multipart uploads, listing
-//!   version 1, batch delete, buckets.
+//! - **Signatures** are checked for every request, headers and presigned URLs, in both dialects (`OBS`, `AWS`
+//!   V2): key, date (15 minutes), signed resource as it came over the wire, sub-resources, token; and V4 in
+//!   the header, over an unsigned payload. `Content-MD5` is checked, too.
+//! - **Addresses**: the bucket in front of a service host, under a custom domain, or in the path of any other
+//!   host (an IP address). Path style on a service host is refused, as by the service.
+//! - **Operations**: objects (get, ranges, conditions, head, put, delete, copy, append), multipart uploads,
+//!   listing version 1, batch delete, buckets.
 //! - **Faults** of [`Effect`], for the requests that a [`Fault`] names.
 //!
-//! It does not promise: access rights (one key pair may do everything), versions, lifecycle, server-side encryption,
-//! TLS, presigned URLs of V4, streamed payloads, conditional writes, or that refusals carry the service's own texts. Where the service's
-//! behaviour is not documented, the comment at the place says what was assumed.
+//! It does not promise: access rights (one key pair may do everything), versions, lifecycle, server-side
+//! encryption, TLS, presigned URLs of V4, streamed payloads, conditional writes, or that refusals carry the
+//! service's own texts. Where the service's behaviour is not documented, the comment at the place says what
+//! was assumed.
 //!
-//! The server runs on threads of its own, so that tests may block or stop their clock. It was written from the
-//! protocol's description and shares no code with the client it tests.
+//! The server runs on threads of its own, so that tests may block or stop their clock. It was written from
+//! the protocol's description and shares no code with the client it tests.
 //!
 //! ```text
 //! socket ─ wire ─ address ─ sign ─ fault ─ operate ─┬─ store
@@ -199,8 +200,8 @@ impl ObsServer {
         self.store_object(bucket, key, Stored::new(bytes.into(), Attributes::default()))
     }
 
-    /// Offers an object of `length` bytes that are made on demand and never stored. Returns the etag, which depends on
-    /// the name and the length alone.
+    /// Offers an object of `length` bytes that are made on demand and never stored. Returns the etag, which
+    /// depends on the name and the length alone.
     pub fn put_generated(&self, bucket: &str, key: &str, length: u64, generator: Generator) -> String {
         let digest = md5(format!("{bucket}/{key} {length}").as_bytes());
         let object = Stored {
@@ -219,8 +220,8 @@ impl ObsServer {
         etag
     }
 
-    /// Lists `count` empty keys in place of the bucket's objects; `key` must ascend with its number. The keys are
-    /// listed, not stored: to read one is a 404.
+    /// Lists `count` empty keys in place of the bucket's objects; `key` must ascend with its number. The keys
+    /// are listed, not stored: to read one is a 404.
     pub fn set_synthetic_listing(
         &self,
         bucket: &str,
@@ -281,7 +282,8 @@ impl ObsServer {
         log.wait_for(|log| seen(log)).await.expect("the server outlives this borrow");
     }
 
-    /// Replaces the key pair and the token, as temporary credentials are: the old ones are refused from now on.
+    /// Replaces the key pair and the token, as temporary credentials are: the old ones are refused from now
+    /// on.
     pub fn rotate(&self, access_key: &str, secret_key: &str, security_token: Option<&str>) {
         let credentials = Credentials {
             access_key: access_key.to_owned(),

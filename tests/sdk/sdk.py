@@ -183,6 +183,7 @@ def arguments():
     parser.add_argument("--access-key", default=os.environ.get("OBS_ACCESS_KEY_ID"))
     parser.add_argument("--secret-key", default=os.environ.get("OBS_SECRET_ACCESS_KEY"))
     parser.add_argument("--token", default=os.environ.get("OBS_SECURITY_TOKEN"))
+    parser.add_argument("--signature", default="obs", choices=["obs", "v2", "v4"])
     parser.add_argument("--negotiate", action="store_true", help="ask the server for its signature first")
     parser.add_argument("--bucket", required=True)
     parser.add_argument("--key")
@@ -214,6 +215,7 @@ def main():
         secret_access_key=args.secret_key,
         security_token=args.token,
         server=args.server,
+        signature=args.signature,
         is_signature_negotiation=args.negotiate,
         max_retry_count=0,
         timeout=60,

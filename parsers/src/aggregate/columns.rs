@@ -57,6 +57,11 @@ impl Columns {
         self.columns.len()
     }
 
+    /// The memory held by exact tables.
+    pub fn exact_bytes(&self) -> usize {
+        self.exact_bytes
+    }
+
     /// Takes in a value of the column `index`, `times` times. A column that does not exist takes nothing.
     pub fn add(&mut self, index: usize, token: &[u8], times: u64) -> Result<(), Error> {
         loop {

@@ -33,6 +33,8 @@ pub(super) fn finish(
     let mut schema = schema(name, kind, nulls);
     let mut stats = ColumnStats { count, ..ColumnStats::default() };
     match kind {
+        // pandas knows no type without rows, and then says that there are no different values.
+        ColumnType::Empty if nulls == 0 => stats.unique = Some(0),
         ColumnType::Empty => {}
         ColumnType::Int | ColumnType::Float => numbers(&tokens, &mut schema, &mut stats),
         ColumnType::Bool => bools(&tokens, &mut schema, &mut stats),

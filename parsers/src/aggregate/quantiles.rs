@@ -229,8 +229,10 @@ mod tests {
             let mut sorted = values.clone();
             sorted.sort_unstable_by(f64::total_cmp);
             prop_assert_eq!(merged.count(), values.len() as u64);
-            // The bound holds with 99 %; thousands of random questions would find the rest.
-            prop_assert!(worst(&merged, &sorted) <= 2.0 * merged.rank_error());
+            // The bound holds with 99 %; thousands of random questions would find the rest. Ranks are
+            // met to one value.
+            let bound = 2.0 * merged.rank_error() + 1.0 / values.len() as f64;
+            prop_assert!(worst(&merged, &sorted) <= bound);
 
             let mut whole = Quantiles::new(256);
             values.iter().for_each(|&v| whole.add(v, 1));

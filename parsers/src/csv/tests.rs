@@ -122,10 +122,19 @@ fn limits_reject_with_a_place_however_the_bytes_are_cut() {
     let cases = [
         ("a,b,c,d\n", "a record has more than 3 fields (record 0, line 1, byte 0)"),
         ("a\n\n1,2,3,4,5\n", "a record has more than 3 fields (record 1, line 3, byte 3)"),
-        ("a\n12345678901\n", "a field is longer than 10 bytes; is a quote left open? (record 1, line 2, byte 2)"),
-        ("a\n1234567890,1234567890,1\n", "a record is longer than 20 bytes; is a quote left open? (record 1, line 2, byte 2)"),
+        (
+            "a\n12345678901\n",
+            "a field is longer than 10 bytes; is a quote left open? (record 1, line 2, byte 2)",
+        ),
+        (
+            "a\n1234567890,1234567890,1\n",
+            "a record is longer than 20 bytes; is a quote left open? (record 1, line 2, byte 2)",
+        ),
         ("a\n1,2,3,4,12345678901\n", "a record has more than 3 fields (record 1, line 2, byte 2)"),
-        ("a\n12345678901,2,3,4,5", "a field is longer than 10 bytes; is a quote left open? (record 1, line 2, byte 2)"),
+        (
+            "a\n12345678901,2,3,4,5",
+            "a field is longer than 10 bytes; is a quote left open? (record 1, line 2, byte 2)",
+        ),
     ];
     for (text, message) in cases {
         for sizes in [&[usize::MAX][..], &[1], &[2, 5]] {

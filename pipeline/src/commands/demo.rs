@@ -51,7 +51,11 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
     let broker = Broker::start(PARTITIONS)?;
     let config = folder.config(&broker)?;
 
-    print(&format!("bucket   {}\nbroker   {} (in this process)\n", folder.input.display(), broker.servers()))?;
+    print(&format!(
+        "bucket   {}\nbroker   {} (in this process)\n",
+        folder.input.display(),
+        broker.servers()
+    ))?;
     let tasks = generate(&config, &broker).await?;
     print(&format!("tasks    {tasks}, one a file, in {PARTITIONS} partitions\nworkers  {WORKERS}\n\n"))?;
 
@@ -74,7 +78,10 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
     let surprises = surprises(&results, &folder.output);
     if surprises.is_empty() {
         let failed = SAMPLES.iter().filter(|sample| sample.expected == Expected::Failed).count();
-        print(&format!("{} files summarised, {failed} refused, as they should be\n", SAMPLES.len() - failed))?;
+        print(&format!(
+            "{} files summarised, {failed} refused, as they should be\n",
+            SAMPLES.len() - failed
+        ))?;
         return Ok(Exit::Done);
     }
     print(&format!("\nNOT as it should be:\n  {}\n", surprises.join("\n  ")))?;
@@ -148,7 +155,11 @@ async fn collect(config: &Config, tasks: usize) -> Result<BTreeMap<String, Resul
     let progress = ProgressBar::with_draw_target(
         Some(tasks as u64),
         // Drawn on a terminal only; a log file gets the table alone.
-        if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() },
+        if std::io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        },
     );
     if let Ok(style) = ProgressStyle::with_template("{spinner} {bar:30} {pos}/{len} {msg}") {
         progress.set_style(style);

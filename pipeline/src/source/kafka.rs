@@ -11,19 +11,14 @@
 //! Never: work on this thread, or a blocking call on a thread of the main runtime. Rebalance callbacks run
 //! where the consumer is polled, and librdkafka's calls can block.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{
-    BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol, StreamConsumer,
-};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::Message;
+use rdkafka::consumer::{Consumer, StreamConsumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
-use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, Message, TopicPartitionList};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
@@ -31,8 +26,13 @@ use crate::config::{Kafka, OffsetReset};
 use crate::failure::{Failure, Kind, Stage};
 use crate::kafka::{client_config, refusal, setup_failure};
 use crate::source::{Bounds, Claim, Intake, Source};
-use crate::task::{NextOffset, Offset, Partition, Position};
+use crate::task::{Offset, Partition, Position};
 use crate::telemetry;
+
+mod commit_async;
+mod context;
+
+use context::Context;
 
 /// Messages prefetched per partition. A task is small and its work long: more would only be thrown away at
 /// every pause.
@@ -134,11 +134,7 @@ impl Desk {
         if let Some(id) = &kafka.group_instance_id {
             config.set("group.instance.id", id);
         }
-        let context = Context {
-            intake: Arc::clone(&self.intake),
-            revoke_timeout: self.revoke_timeout,
-            books: Mutex::default(),
-        };
+        let context = Context::new(Arc::clone(&self.intake), self.revoke_timeout);
         let consumer: StreamConsumer<Context> = config
             .create_with_context(context)
             .map_err(|error| setup_failure(Stage::Claim, "consumer", error))?;
@@ -243,210 +239,4 @@ async fn commit_for_the_last_time(consumer: &StreamConsumer<Context>) -> Result<
             return Err(Failure::new(Stage::Commit, Kind::CommitUnconfirmed, context));
         }
     }
-}
-
-/// What librdkafka calls back into, on the polling thread.
-struct Context {
-    intake: Arc<Intake>,
-    revoke_timeout: Duration,
-    books: Mutex<Books>,
-}
-
-/// What was asked of the broker.
-#[derive(Default)]
-struct Books {
-    requested: BTreeMap<Partition, NextOffset>,
-    confirmed: BTreeMap<Partition, NextOffset>,
-    paused: BTreeSet<Partition>,
-}
-
-impl Context {
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Asks the broker to commit what became committable since it was asked last.
-    fn commit<C: Consumer<Context>>(&self, consumer: &C) {
-        self.commit_these(consumer, self.intake.committable());
-    }
-
-    fn commit_these<C: Consumer<Context>>(&self, consumer: &C, committable: Vec<(Partition, NextOffset)>) {
-        let mut books = self.books();
-        let mut list = TopicPartitionList::new();
-        for (partition, next) in committable {
-            if books.requested.get(&partition) == Some(&next) {
-                continue;
-            }
-            if add(&mut list, &partition, Some(next)).is_ok() {
-                books.requested.insert(partition, next);
-            }
-        }
-        drop(books);
-        if list.count() == 0 {
-            return;
-        }
-        if let Err(error) = consumer.commit(&list, CommitMode::Async) {
-            self.forget_requests(&list);
-            telemetry::commit_failed(&error);
-        }
-    }
-
-    /// Whether everything committable is confirmed.
-    fn is_committed(&self) -> bool {
-        let committable = self.intake.committable();
-        let books = self.books();
-        committable.iter().all(|(partition, next)| books.confirmed.get(partition) == Some(next))
-    }
-
-    /// A commit that failed is asked for again.
-    fn forget_requests(&self, list: &TopicPartitionList) {
-        let mut books = self.books();
-        for partition in partitions(list) {
-            books.requested.remove(&partition);
-        }
-    }
-
-    /// Brings the consumer's pauses in line with the bounds.
-    fn pause_and_resume<C: Consumer<Context>>(&self, consumer: &C) {
-        let wanted = self.intake.paused();
-        let mut books = self.books();
-        if books.paused == wanted {
-            return;
-        }
-        let stop = list_of(wanted.difference(&books.paused));
-        let go = list_of(books.paused.difference(&wanted));
-        books.paused = wanted;
-        drop(books);
-        for (list, result) in [(&stop, consumer.pause(&stop)), (&go, consumer.resume(&go))] {
-            if let (true, Err(error)) = (list.count() > 0, result) {
-                // A partition that just went away; the next assignment applies the state anew.
-                telemetry::pause_failed(&error);
-            }
-        }
-    }
-
-    fn assign(&self, consumer: &BaseConsumer<Context>, list: &TopicPartitionList) -> KafkaResult<()> {
-        let assigned: Vec<Partition> = partitions(list).collect();
-        for partition in &assigned {
-            self.intake.assign(partition.clone());
-        }
-        {
-            let mut books = self.books();
-            for partition in &assigned {
-                books.requested.remove(partition);
-                books.confirmed.remove(partition);
-                books.paused.remove(partition);
-            }
-        }
-        match consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => consumer.incremental_assign(list)?,
-            _ => consumer.assign(list)?,
-        }
-        telemetry::partitions_assigned(&assigned);
-        if !assigned.is_empty() {
-            // A pause outlives the assignment that it was made for: start from none.
-            consumer.resume(&list_of(&assigned))?;
-        }
-        self.pause_and_resume(consumer);
-        Ok(())
-    }
-
-    fn revoke(&self, consumer: &BaseConsumer<Context>, list: &TopicPartitionList) -> KafkaResult<()> {
-        let revoked: Vec<Partition> = partitions(list).collect();
-        let lost = consumer.assignment_lost();
-        if !lost {
-            let committable = self.intake.leave(&revoked, self.revoke_timeout);
-            self.commit_these(consumer, committable);
-        }
-        self.intake.lose(&revoked);
-        {
-            let mut books = self.books();
-            for partition in &revoked {
-                books.paused.remove(partition);
-            }
-        }
-        telemetry::partitions_revoked(&revoked, lost);
-        match consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
-            _ => consumer.unassign(),
-        }
-    }
-}
-
-impl ClientContext for Context {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        telemetry::client_log(facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        telemetry::client_error(&error, reason);
-    }
-}
-
-impl ConsumerContext for Context {
-    /// Replaces the default, which ignores the errors of (un)assign.
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let done = match event {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoke(consumer, list),
-            error => {
-                let all: Vec<Partition> = self.intake.assigned();
-                self.intake.lose(&all);
-                consumer.unassign().and(Err(KafkaError::Rebalance(error.into())))
-            }
-        };
-        if let Err(error) = done {
-            telemetry::rebalance_failed(&error);
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        if let Err(error) = result {
-            // NoOffset: there was nothing to commit.
-            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset) {
-                telemetry::commit_failed(&error);
-            }
-            self.forget_requests(offsets);
-            return;
-        }
-        let mut refused = TopicPartitionList::new();
-        {
-            let mut books = self.books();
-            for element in offsets.elements() {
-                let partition = Partition { topic: element.topic().into(), id: element.partition() };
-                match (element.error(), element.offset()) {
-                    (Ok(()), rdkafka::Offset::Offset(next)) => {
-                        books.confirmed.insert(partition, NextOffset(next));
-                    }
-                    (Err(error), _) => {
-                        telemetry::commit_failed(&error);
-                        let _ = add(&mut refused, &partition, None);
-                    }
-                    _ => {}
-                }
-            }
-        }
-        self.forget_requests(&refused);
-    }
-}
-
-fn partitions(list: &TopicPartitionList) -> impl Iterator<Item = Partition> {
-    list.elements()
-        .into_iter()
-        .map(|element| Partition { topic: element.topic().into(), id: element.partition() })
-        .collect::<Vec<_>>()
-        .into_iter()
-}
-
-fn list_of<'a>(partitions: impl IntoIterator<Item = &'a Partition>) -> TopicPartitionList {
-    let mut list = TopicPartitionList::new();
-    for partition in partitions {
-        list.add_partition(&partition.topic, partition.id);
-    }
-    list
-}
-
-fn add(list: &mut TopicPartitionList, partition: &Partition, next: Option<NextOffset>) -> KafkaResult<()> {
-    let offset = next.map_or(rdkafka::Offset::Invalid, |next| rdkafka::Offset::Offset(next.0));
-    list.add_partition_offset(&partition.topic, partition.id, offset)
 }

@@ -113,8 +113,9 @@ impl Transport {
     }
 
     fn route(&self, parts: &mut Parts) -> Result<()> {
-        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        parts.uri = format!("{}{path}", self.base).parse::<Uri>().map_err(|error| {
+        let path = parts.uri.path();
+        let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        parts.uri = format!("{}{path}{query}", self.base).parse::<Uri>().map_err(|error| {
             Error::new(ErrorKind::Unexpected, "the request has no valid address").set_source(error)
         })?;
         Ok(())

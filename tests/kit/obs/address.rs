@@ -28,8 +28,8 @@ pub(super) struct Target {
 }
 
 impl Addressing {
-    /// Reads a bucket bound to a custom domain, a bucket in front of a service host, or, under every other host,
-    /// a bucket in the path.
+    /// Reads a bucket bound to a custom domain, a bucket in front of a service host, or, under every other
+    /// host, a bucket in the path.
     pub fn resolve(&self, authority: &str, path: &str) -> Result<Target, Refusal> {
         let host = host_of(authority).to_ascii_lowercase();
         if let Some(bucket) = self.domains.get(&host) {

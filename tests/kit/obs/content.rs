@@ -26,7 +26,8 @@ impl Content {
         }
     }
 
-    /// The bytes at the start of `range`, at least one unless it is empty; `range` must lie within the content.
+    /// The bytes at the start of `range`, at least one unless it is empty; `range` must lie within the
+    /// content.
     pub fn piece(&self, range: Range<u64>) -> Bytes {
         match self {
             Content::Stored(bytes) => bytes.slice(range.start as usize..range.end as usize),

@@ -72,12 +72,13 @@ pub enum Effect {
     StalledAnswer,
     /// Announces the whole body, sends half of it, closes the connection.
     CutBody,
-    /// Announces the whole body, sends half of it, then nothing; the connection stays open until the client leaves.
+    /// Announces the whole body, sends half of it, then nothing; the connection stays open until the client
+    /// leaves.
     StalledBody,
     /// Sends the body at this many bytes per second.
     SlowBody(u64),
-    /// Sends the first `after` bytes of the body, then replaces the object under the reader's hands and, if the body
-    /// was longer, closes the connection. Of a `HEAD` the object is replaced right after the answer.
+    /// Sends the first `after` bytes of the body, then replaces the object under the reader's hands and, if
+    /// the body was longer, closes the connection. Of a `HEAD` the object is replaced right after the answer.
     Replace {
         /// Bytes of the old object that still arrive, counted from the start of this answer.
         after: u64,

@@ -170,8 +170,8 @@ fn page(bucket: &Bucket, query: &Query) -> Page {
     page
 }
 
-/// A text above every key that starts with `group` and below all others above them (but for keys that go on with
-/// U+10FFFF, which is no character).
+/// A text above every key that starts with `group` and below all others above them (but for keys that go on
+/// with U+10FFFF, which is no character).
 fn after_group(group: &str) -> String {
     let mut text = group.to_owned();
     text.push(char::MAX);

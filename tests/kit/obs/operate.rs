@@ -100,7 +100,8 @@ fn read(call: &Call) -> Outcome {
     Ok(answer)
 }
 
-/// The bytes that a `Range` header asks for: `None` when it is none that HTTP knows, which means the whole object.
+/// The bytes that a `Range` header asks for: `None` when it is none that HTTP knows, which means the whole
+/// object.
 pub(super) fn range(text: &str, total: u64) -> Option<Result<Range<u64>, Refusal>> {
     let (first, last) = text.trim().strip_prefix("bytes=")?.split_once('-')?;
     let number = |text: &str| if text.is_empty() { Some(None) } else { text.parse::<u64>().ok().map(Some) };

@@ -48,7 +48,8 @@ pub enum Op {
     Unknown,
 }
 
-/// Sub-resources whose operations exist in OBS and not here: to take `GET /key?acl` for `GET /key` would be a lie.
+/// Sub-resources whose operations exist in OBS and not here: to take `GET /key?acl` for `GET /key` would be a
+/// lie.
 const NOT_SERVED: &[&str] = &[
     "acl",
     "cors",

@@ -15,8 +15,8 @@ use super::wire::Head;
 /// How far a client's clock may be off.
 const SKEW_SECONDS_MAX: i64 = 900;
 
-/// Query parameters that are part of the signed resource, in lower case. Any `x-obs-*` (or, in the AWS scheme,
-/// `x-amz-*`) parameter is, too.
+/// Query parameters that are part of the signed resource, in lower case. Any `x-obs-*` (or, in the AWS
+/// scheme, `x-amz-*`) parameter is, too.
 const SUB_RESOURCES: &[&str] = &[
     "acl",
     "append",
@@ -141,7 +141,7 @@ fn verify_v4(head: &Head, text: &str, credentials: &Credentials, now: Timestamp)
     let denied = |message| Refusal::new(403, "AccessDenied", message);
     let claim = sign_v4::Claim::parse(text).ok_or_else(|| denied("Authorization is malformed."))?;
     check_key(claim.access_key, credentials)?;
-    check_skew(claim.time(head).ok_or_else(|| denied("The request has no x-amz-date."))?, now)?;
+    check_skew(sign_v4::Claim::time(head).ok_or_else(|| denied("The request has no valid date."))?, now)?;
     claim.verify(head, &credentials.secret_key)?;
     check_token(head, Scheme::Aws, credentials)?;
     Ok(Scheme::Aws)

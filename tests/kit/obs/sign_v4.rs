@@ -1,9 +1,9 @@
-//! The AWS signature V4, as far as OBS takes it: in the header, over a payload that is not signed. It is what opendal's
-//! S3 backend sends, and the way to OBS under `s3://`.
+//! The AWS signature V4, as far as OBS takes it: in the header, over a payload that is not signed. It is what
+//! opendal's S3 backend sends, and the way to OBS under `s3://`.
 
 use hmac::{Hmac, KeyInit, Mac};
-use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use jiff::{Timestamp, civil::DateTime, fmt::rfc2822, tz::TimeZone};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
 use super::answer::Refusal;
@@ -15,6 +15,11 @@ pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// What stays bare in a canonical query.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// What stays bare in a canonical path.
+const ENCODED_PATH: &AsciiSet = &ENCODED.remove(b'/');
+
+/// How the time is signed.
+const TIME: &str = "%Y%m%dT%H%M%SZ";
 
 /// The parts of `Credential=key/scope,SignedHeaders=…,Signature=…`.
 pub(super) struct Claim<'a> {
@@ -35,10 +40,12 @@ impl<'a> Claim<'a> {
         Some(Claim { access_key, scope, headers, signature: field("Signature")? })
     }
 
-    /// When the request was signed.
-    pub fn time(&self, head: &Head) -> Option<Timestamp> {
-        let civil = DateTime::strptime("%Y%m%dT%H%M%SZ", head.header("x-amz-date")?).ok()?;
-        Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp())
+    /// When the request was signed: by the dialect's own header, else by the common one.
+    pub fn time(head: &Head) -> Option<Timestamp> {
+        match (head.header("x-amz-date"), head.header("date")) {
+            (Some(date), _) => TimeZone::UTC.to_timestamp(DateTime::strptime(TIME, date).ok()?).ok(),
+            (None, date) => rfc2822::DateTimeParser::new().parse_timestamp(date?).ok(),
+        }
     }
 
     /// Checks the signature, and that it covers what it must.
@@ -75,11 +82,15 @@ impl<'a> Claim<'a> {
         let headers: String = self.headers.iter().map(header).collect();
         let payload = head.header("x-amz-content-sha256").unwrap_or_default();
         let (query, names) = (parameters.join("&"), self.headers.join(";"));
-        format!("{}\n{}\n{query}\n{headers}\n{names}\n{payload}", head.method, head.path)
+        // Unlike in the older schemes, the path is signed in one spelling, whatever spelling came over the
+        // wire.
+        let path = percent_decode_str(&head.path).collect::<Vec<u8>>();
+        let path = percent_encode(&path, ENCODED_PATH);
+        format!("{}\n{path}\n{query}\n{headers}\n{names}\n{payload}", head.method)
     }
 
     fn signature(&self, head: &Head, secret_key: &str, request: &str) -> String {
-        let time = head.header("x-amz-date").unwrap_or_default();
+        let time = Self::time(head).unwrap_or_default().strftime(TIME);
         let digest = hex(&Sha256::digest(request));
         let text = format!("{ALGORITHM}\n{time}\n{}\n{digest}", self.scope);
         let key =
@@ -118,7 +129,7 @@ mod tests {
             let secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
             assert_eq!(claim.signature(&head, secret, &request), signature, "{request}");
             assert_eq!(
-                claim.time(&head).map(|time| time.to_string()).as_deref(),
+                Claim::time(&head).map(|time| time.to_string()).as_deref(),
                 Some("2013-05-24T00:00:00Z")
             );
         };
@@ -133,5 +144,36 @@ mod tests {
             "",
             "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
         );
+    }
+
+    #[test]
+    fn what_the_signature_covers_cannot_be_altered() {
+        let parse = |text: &str| Head::parse(text.as_bytes()).expect("valid").expect("whole").0;
+        let text = "PUT /a%20b?uploadId=1 HTTP/1.1\r\nhost: h\r\nx-amz-date: 20130524T000000Z\r\n\
+                    x-amz-content-sha256: UNSIGNED-PAYLOAD\r\nx-amz-meta-a: 1\r\n\r\n";
+        let names = "host;x-amz-content-sha256;x-amz-date;x-amz-meta-a";
+        let claim = |names: &str, signature: &str| {
+            format!("Credential=A/20130524/r/s3/aws4_request,SignedHeaders={names},Signature={signature}")
+        };
+        let unsigned = claim(names, "");
+        let unsigned = Claim::parse(&unsigned).expect("a claim");
+        let signature = unsigned.signature(&parse(text), "secret", &unsigned.canonical_request(&parse(text)));
+        let verify = |text: &str, names: &str, secret: &str| {
+            let claim = claim(names, &signature);
+            let verdict = Claim::parse(&claim).expect("a claim").verify(&parse(text), secret);
+            verdict.map_err(|refusal| refusal.code)
+        };
+        assert_eq!(verify(text, names, "secret"), Ok(()));
+        assert_eq!(verify(&text.replace("/a", "/%61"), names, "secret"), Ok(()), "another spelling");
+        let wrong = Err("SignatureDoesNotMatch".to_owned());
+        assert_eq!(verify(text, names, "Secret"), wrong);
+        for (from, to) in
+            [("PUT", "GET"), ("a%20b", "a%20c"), ("Id=1", "Id=2"), ("T000000Z", "T000001Z"), ("a: 1", "a: 2")]
+        {
+            assert_eq!(verify(&text.replace(from, to), names, "secret"), wrong, "{to}");
+        }
+        let denied = Err("AccessDenied".to_owned());
+        assert_eq!(verify(text, "host;x-amz-content-sha256;x-amz-date", "secret"), denied);
+        assert_eq!(verify(&text.replace("UNSIGNED-PAYLOAD", "0123"), names, "secret"), denied);
     }
 }

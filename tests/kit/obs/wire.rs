@@ -1,5 +1,5 @@
-//! HTTP/1.1 on the socket, by hand: only so can an answer be cut, stalled or slowed at an exact byte, and the path be
-//! signed as it came.
+//! HTTP/1.1 on the socket, by hand: only so can an answer be cut, stalled or slowed at an exact byte, and the
+//! path be signed as it came.
 
 use std::{io, ops::Range, time::Duration};
 

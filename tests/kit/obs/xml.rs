@@ -58,7 +58,8 @@ fn reference(name: &str) -> Option<char> {
     }
 }
 
-/// What stands between the tags of each element of this name, as it is written. Elements of one name do not nest here.
+/// What stands between the tags of each element of this name, as it is written. Elements of one name do not
+/// nest here.
 pub(super) fn elements<'a>(document: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     let (open, close) = (format!("<{name}"), format!("</{name}>"));
     let mut rest = document;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use futures::{Stream, stream};
 use rdkafka::ClientContext;
 use rdkafka::Message;
-use rdkafka::producer::DefaultProducerContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{Consumer, ConsumerContext, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
 

@@ -1,0 +1,148 @@
+//! The promises of the aggregation as a whole: any split equals the whole, and estimates keep their bounds.
+
+use proptest::prelude::*;
+
+use crate::aggregate::{Columns, Finished};
+use crate::scalar::{self, Scalar};
+use crate::summary::ColumnType;
+
+const EXACT: usize = usize::MAX / 2;
+const SKETCHES: usize = 1 << 20;
+
+fn of(tokens: &[String], exact_bytes_max: usize) -> Columns {
+    let mut columns = Columns::new(1, exact_bytes_max, SKETCHES);
+    tokens.iter().for_each(|token| columns.add(0, token.as_bytes(), 1).unwrap());
+    columns
+}
+
+fn finish(columns: Columns) -> Finished {
+    columns.finish(&["c".to_owned()], 100).remove(0)
+}
+
+fn merged(tokens: &[String], cuts: &[usize], exact_bytes_max: usize) -> Columns {
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (tokens.len() + 1)).collect();
+    cuts.extend([0, tokens.len()]);
+    cuts.sort_unstable();
+    // The first part is an empty one.
+    let mut whole = of(&[], exact_bytes_max);
+    for pair in cuts.windows(2) {
+        whole.merge(of(&tokens[pair[0]..pair[1]], exact_bytes_max)).unwrap();
+    }
+    whole
+}
+
+fn near(a: Option<f64>, b: Option<f64>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => (a - b).abs() <= 1e-12 * a.abs().max(b.abs()),
+        (a, b) => a == b,
+    }
+}
+
+/// Checks what must be true of estimates, given the exact answer and the tokens.
+fn check_estimates(estimate: &Finished, exact: &Finished, tokens: &[String]) {
+    let ((schema, stats), (true_schema, true_stats)) = (estimate, exact);
+    assert_eq!(
+        (schema.kind, schema.nulls, schema.infinite),
+        (true_schema.kind, true_schema.nulls, true_schema.infinite)
+    );
+    assert_eq!(stats.count, true_stats.count);
+    assert_eq!((&stats.min, &stats.max), (&true_stats.min, &true_stats.max));
+    assert!(near(stats.mean, true_stats.mean), "{:?} {:?}", stats.mean, true_stats.mean);
+    assert!(near(stats.std, true_stats.std), "{:?} {:?}", stats.std, true_stats.std);
+    let (value, truth) = (schema.distinct.value as f64, true_schema.distinct.value as f64);
+    // Half a value for rounding, beside the bound.
+    assert!((value - truth).abs() <= schema.distinct.error.unwrap_or(0.0) * value + 0.5, "{value} {truth}");
+    if let (Some(top), Some(freq)) = (&schema.top, stats.freq) {
+        let error = top.error.unwrap_or(0.0);
+        assert!((true_stats.freq.unwrap_or(0) as f64) <= freq as f64 + error);
+        let shown = stats.top.as_deref().unwrap_or_default();
+        if schema.kind != ColumnType::Bool {
+            let count = tokens.iter().filter(|token| *token == shown).count() as f64;
+            assert!((count - freq as f64).abs() <= error, "{shown}: {count} {freq} {error}");
+        }
+    }
+    let mut values: Vec<f64> = tokens.iter().filter_map(|token| number(token)).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    let n = values.len() as f64;
+    for (rank, value) in [(0.25, stats.p25), (0.5, stats.p50), (0.75, stats.p75)] {
+        let (Some(value), Some(precision)) = (value, &schema.quantiles) else { continue };
+        // One value of rank for the step between neighbours; twice the 99 % bound, as many are asked.
+        let error = 2.0 * precision.error.unwrap_or(0.0) + 1.0 / n;
+        let low = values.partition_point(|v| *v < value) as f64 / n;
+        let high = values.partition_point(|v| *v <= value) as f64 / n;
+        assert!(low - error <= rank && rank <= high + error, "{rank}: {low} to {high} ± {error}");
+    }
+}
+
+fn number(token: &str) -> Option<f64> {
+    match scalar::read(token.as_bytes()) {
+        Scalar::Int(value) => Some(value as f64),
+        Scalar::Unsigned(value) => Some(value as f64),
+        Scalar::Float(value) | Scalar::Huge(value) => Some(value),
+        _ => None,
+    }
+}
+
+/// Columns of one type with nulls, and now and then a value that changes the type.
+fn tokens() -> impl Strategy<Value = Vec<String>> {
+    let kind = prop_oneof![Just(0u8), Just(1), Just(2), Just(3), Just(4), Just(5)];
+    (kind, proptest::collection::vec((any::<u32>(), 0u8..40), 0..600), any::<bool>()).prop_map(
+        |(kind, seeds, mixed)| {
+            let one = |(seed, dice): &(u32, u8)| match (dice, kind) {
+                (0, _) => String::new(),
+                (1, _) => "NA".to_owned(),
+                (2, _) if mixed && seed % 9 == 0 => "word".to_owned(),
+                (3, _) if mixed && seed % 9 == 0 => "1e3".to_owned(),
+                (_, 0) => (seed % 1000).to_string(),
+                (_, 1) => format!("{}.{}", seed % 700, seed % 7),
+                (_, 2) => format!("w{}", (seed % 300).pow(2) / 300),
+                (_, 3) => ["true", "False", "TRUE"][(seed % 3) as usize].to_owned(),
+                (_, 4) => format!("20{:02}-0{}-1{}", seed % 90 + 10, seed % 9 + 1, seed % 10),
+                _ => format!("{}", i64::from(*seed) * 2_000_000_007),
+            };
+            seeds.iter().map(one).collect()
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_split_equals_the_whole_exactly(tokens in tokens(), cuts in proptest::collection::vec(0usize..1000, 0..6)) {
+        prop_assert_eq!(finish(merged(&tokens, &cuts, EXACT)), finish(of(&tokens, EXACT)));
+    }
+
+    #[test]
+    fn estimates_keep_their_bounds_whole_or_merged(
+        tokens in tokens(), cuts in proptest::collection::vec(0usize..1000, 0..6), budget in 0usize..8000
+    ) {
+        let exact = finish(of(&tokens, EXACT));
+        check_estimates(&finish(of(&tokens, budget)), &exact, &tokens);
+        check_estimates(&finish(merged(&tokens, &cuts, budget)), &exact, &tokens);
+    }
+}
+
+#[test]
+fn many_values_are_estimated_within_two_and_half_a_percent() {
+    let tokens: Vec<String> = (0..400_000u64).map(|i| (i * 7_919 % 1_000_003).to_string()).collect();
+    let estimate = finish(of(&tokens, 1 << 20));
+    assert!(!estimate.0.distinct.exact);
+    assert!((estimate.0.distinct.value as f64 / 400_000.0 - 1.0).abs() < 0.02, "{:?}", estimate.0.distinct);
+    assert!(estimate.0.quantiles.as_ref().unwrap().error.unwrap() < 0.005);
+    check_estimates(&estimate, &finish(of(&tokens, EXACT)), &tokens);
+}
+
+#[test]
+fn the_largest_table_is_folded_and_the_budget_kept() {
+    let mut columns = Columns::new(3, 200_000, SKETCHES);
+    for i in 0..50_000u32 {
+        columns.add(0, (i % 10).to_string().as_bytes(), 1).unwrap();
+        columns.add(1, i.to_string().as_bytes(), 1).unwrap();
+        columns.add(2, (i % 100).to_string().as_bytes(), 1).unwrap();
+        assert!(columns.exact_bytes() <= 200_000);
+    }
+    let names = ["a", "b", "c"].map(str::to_owned);
+    let exact: Vec<bool> = columns.finish(&names, 100).iter().map(|column| column.0.distinct.exact).collect();
+    assert_eq!(exact, [true, false, true]);
+}

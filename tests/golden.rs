@@ -1,0 +1,172 @@
+//! Summaries against pandas, and files with defects against a table of what becomes of them.
+//!
+//! `datasets/golden` holds pairs: a file, and what `read_csv` and `describe` make of it (datasets/golden.py
+//! wrote it). Every file goes three ways: whole, in small pieces, and gzipped; all must agree with each
+//! other exactly and with pandas to 1e-9.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use parsers::{ColumnType, Compression, Error, Limits, Summary, decoder};
+use serde_json::Value;
+
+fn datasets() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("datasets")
+}
+
+fn read(name: &str, bytes: &[u8], piece: usize) -> Result<Summary, Error> {
+    let mut decoder = decoder(name, &Limits::default())?;
+    for bytes in bytes.chunks(piece) {
+        decoder.feed(bytes)?;
+    }
+    decoder.finish()
+}
+
+/// Single bytes, unless that would take too long.
+fn small_piece(bytes: &[u8]) -> usize {
+    if bytes.len() < 1 << 20 { 1 } else { 4093 }
+}
+
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// The summary of a file, after checking that all three routes give it.
+fn summary(name: &str, bytes: &[u8]) -> Result<Summary, Error> {
+    let whole = read(name, bytes, usize::MAX);
+    let pieces = read(name, bytes, small_piece(bytes));
+    assert_eq!(pieces, whole, "{name}: pieces and whole differ");
+    let Ok(whole) = whole else { return whole };
+    assert_eq!(pieces.unwrap().to_json(), whole.to_json(), "{name}: the JSON differs");
+    if whole.compression == Compression::None {
+        let mut unpacked = read(name, &gzipped(bytes), usize::MAX).unwrap();
+        assert_eq!(unpacked.compression, Compression::Gzip);
+        unpacked.compression = Compression::None;
+        assert_eq!(unpacked, whole, "{name}: gzipped and whole differ");
+    }
+    Ok(whole)
+}
+
+/// What two answers differ in: numbers to 1e-9 relative, and a deviation also to 1e-12 of the values, since
+/// that of equal values is rounding noise in pandas.
+fn difference(stat: &str, ours: Option<&Value>, pandas: &Value, scale: f64) -> Option<String> {
+    let same = match (ours.and_then(Value::as_f64), pandas.as_f64()) {
+        (Some(a), Some(b)) if pandas.is_f64() || ours.is_some_and(Value::is_f64) => {
+            let noise = if matches!(stat, "std" | "mean") { 1e-12 * scale } else { 0.0 };
+            (a - b).abs() <= (1e-9 * a.abs().max(b.abs())).max(noise)
+        }
+        _ => ours == Some(pandas),
+    };
+    let short = |value: String| value.chars().take(200).collect::<String>();
+    let ours = ours.map_or("nothing".to_owned(), Value::to_string);
+    (!same).then(|| format!("{stat}: ours {}, pandas {}", short(ours), short(pandas.to_string())))
+}
+
+fn compare(ours: &Summary, expected: &Value) -> Vec<String> {
+    // Through JSON, since that is what readers get.
+    let json: Value = serde_json::from_slice(&ours.to_json()).unwrap();
+    let mut differences = Vec::new();
+    for key in ["total_rows", "columns"] {
+        if json[key] != expected[key] {
+            differences.push(format!("{key}: ours {}, pandas {}", json[key], expected[key]));
+        }
+    }
+    for (name, pandas) in expected["summary"].as_object().unwrap() {
+        let column = &json["summary"][name];
+        let scale =
+            ["min", "max"].iter().filter_map(|key| column[key].as_f64()).fold(0.0, |a, b| b.abs().max(a));
+        for (stat, value) in pandas.as_object().unwrap() {
+            differences
+                .extend(difference(stat, column.get(stat), value, scale).map(|d| format!("{name}.{d}")));
+        }
+        // Nothing beyond pandas but the range of dates.
+        let kind = ours.schema.iter().find(|column| column.name == *name).map(|column| column.kind);
+        let dates = matches!(kind, Some(ColumnType::Date | ColumnType::Datetime));
+        for stat in column.as_object().map(|stats| stats.keys()).into_iter().flatten() {
+            if pandas.get(stat).is_none() && !(dates && (stat == "min" || stat == "max")) {
+                differences.push(format!("{name}.{stat}: pandas has none, ours {}", column[stat]));
+            }
+        }
+    }
+    differences
+}
+
+/// Every data file of a folder, in order.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| [".csv", ".tsv", ".gz"].iter().any(|end| path.to_string_lossy().ends_with(end)));
+    files.sort();
+    files
+}
+
+/// Compares each file that has an expected answer; says how many had one.
+fn check(folder: &Path, expected: impl Fn(&str) -> PathBuf) -> usize {
+    let mut differences = Vec::new();
+    let mut compared = 0;
+    for path in files(folder) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let Ok(answer) = std::fs::read(expected(&name)) else { continue };
+        compared += 1;
+        match summary(&name, &std::fs::read(&path).unwrap()) {
+            Ok(ours) => {
+                let found = compare(&ours, &serde_json::from_slice(&answer).unwrap());
+                differences.extend(found.into_iter().map(|difference| format!("{name}: {difference}")));
+            }
+            Err(error) => differences.push(format!("{name}: {error}")),
+        }
+    }
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+    compared
+}
+
+#[test]
+fn golden_files_are_what_pandas_says() {
+    let folder = datasets().join("golden");
+    let compared = check(&folder, |name| {
+        let case = name.trim_end_matches(".gz").rsplit_once('.').unwrap().0;
+        folder.join(format!("{case}.expected.json"))
+    });
+    assert!(compared > 100, "only {compared} golden files were found");
+}
+
+#[test]
+fn samples_are_what_pandas_says() {
+    let golden = datasets().join("golden").join("samples");
+    let compared = check(&datasets().join("samples"), |name| golden.join(format!("{name}.expected.json")));
+    assert!(compared > 10, "only {compared} samples were found");
+}
+
+/// What becomes of a file: rows and warnings (how many, first line), or the kind of its error.
+fn outcome(result: &Result<Summary, Error>) -> String {
+    match result {
+        Err(error) => error.kind().to_string(),
+        Ok(summary) => {
+            let warnings = summary.warnings.iter();
+            let warnings =
+                warnings.map(|w| format!(", {} {} from line {}", w.count, w.kind.as_str(), w.first_line));
+            format!("{} rows{}", summary.total_rows, warnings.collect::<String>())
+        }
+    }
+}
+
+#[test]
+fn defects_are_repaired_and_counted_or_refused() {
+    let folder = datasets().join("malformed");
+    let table: BTreeMap<&str, &str> = OUTCOMES.iter().copied().collect();
+    let mut differences = Vec::new();
+    for path in files(&folder) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let outcome = outcome(&summary(&name, &std::fs::read(&path).unwrap()));
+        if table.get(name.as_str()) != Some(&outcome.as_str()) {
+            differences.push(format!("    (\"{name}\", \"{outcome}\"),"));
+        }
+    }
+    assert!(differences.is_empty(), "these became something else:\n{}", differences.join("\n"));
+}
+
+/// One defect a file; `datasets/malformed/README.md` says which, and what pandas makes of it.
+const OUTCOMES: &[(&str, &str)] = &[];

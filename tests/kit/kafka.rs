@@ -1,0 +1,293 @@
+//! Brokers for tests, and the clients around a worker: topics, tasks, results, offsets.
+//!
+//! The broker is real Apache Kafka: the one that `PIPELINE_TEST_KAFKA` names (`host:port`), else one that
+//! `tests/kafka/kafka` fetches and starts. Where neither can be had, tests say so and skip, except under CI,
+//! where that is a failure.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use pipeline::publish::ResultMessage;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::FromClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use serde_json::Value;
+
+/// For one request of a test's own clients.
+const REQUEST: Duration = Duration::from_secs(30);
+
+/// A running Apache Kafka. Ends with this process, or when dropped.
+pub struct Apache {
+    /// `host:port` without encryption.
+    pub bootstrap: String,
+    /// The listener with TLS and SASL; none on a broker that was only named.
+    pub secure: Option<Secure>,
+    process: Option<Child>,
+}
+
+/// The listener with TLS and SASL.
+pub struct Secure {
+    /// `host:port`.
+    pub bootstrap: String,
+    /// The certificate authority, PEM.
+    pub ca: String,
+    /// A user that PLAIN and both SCRAM mechanisms know.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+}
+
+/// The broker that all tests of this process share, or `None` where there can be none.
+///
+/// # Panics
+/// With `CI` set, when there is none.
+pub fn apache() -> Option<&'static Apache> {
+    static BROKER: OnceLock<Option<Apache>> = OnceLock::new();
+    let broker = BROKER.get_or_init(|| {
+        if let Ok(bootstrap) = std::env::var("PIPELINE_TEST_KAFKA") {
+            return Some(Apache { bootstrap, secure: None, process: None });
+        }
+        Apache::start()
+            .inspect_err(|why| {
+                assert!(std::env::var_os("CI").is_none(), "CI must have a broker: {why}");
+                eprintln!("no Apache Kafka here: {why}");
+            })
+            .ok()
+    });
+    if broker.is_none() {
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        eprintln!(
+            "SKIPPED {test}: it needs Apache Kafka; name one in PIPELINE_TEST_KAFKA, or install java and mvn"
+        );
+    }
+    broker.as_ref()
+}
+
+impl Apache {
+    /// Starts a broker of one's own.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub fn start() -> Result<Apache, String> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/kafka");
+        let mut process = Command::new(&script)
+            .arg("run")
+            // Held open: the broker ends when this process does, however it ends.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("{}: {error}", script.display()))?;
+        let stdout = process.stdout.take().ok_or("no stdout")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).map_err(|error| error.to_string())?;
+        let ready: Value = serde_json::from_str(&line)
+            .map_err(|_| "the broker did not start; its reasons are above".to_owned())?;
+        let text = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
+        Ok(Apache {
+            bootstrap: text("bootstrap"),
+            secure: Some(Secure {
+                bootstrap: text("sasl_ssl"),
+                ca: text("ca"),
+                user: text("user"),
+                password: text("password"),
+            }),
+            process: Some(process),
+        })
+    }
+}
+
+impl Drop for Apache {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            drop(process.stdin.take());
+            let _ = process.wait();
+        }
+    }
+}
+
+/// librdkafka's in-process broker, with a task topic of so many partitions and a result topic.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn mock(topics: &Topics, partitions: i32) -> MockCluster<'static, DefaultProducerContext> {
+    let cluster = MockCluster::new(1).expect("the mock cluster should start");
+    cluster.create_topic(&topics.tasks, partitions, 1).expect("a topic on the mock cluster");
+    cluster.create_topic(&topics.results, 1, 1).expect("a topic on the mock cluster");
+    cluster
+}
+
+/// The names of one test's topics and group.
+#[derive(Clone, Debug)]
+pub struct Topics {
+    /// The task topic.
+    pub tasks: String,
+    /// The result topic.
+    pub results: String,
+    /// The consumer group.
+    pub group: String,
+}
+
+impl Topics {
+    /// Names that no other test uses.
+    pub fn new(test: &str) -> Topics {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{test}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        Topics {
+            tasks: format!("{name}-tasks"),
+            results: format!("{name}-results"),
+            group: format!("{name}-group"),
+        }
+    }
+}
+
+/// A test's view of a broker.
+pub struct Client {
+    config: ClientConfig,
+    producer: FutureProducer,
+    topics: Topics,
+}
+
+impl Client {
+    /// A view of the broker at `bootstrap`.
+    ///
+    /// # Panics
+    /// When the clients cannot be created.
+    pub fn new(bootstrap: &str, topics: &Topics) -> Client {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", bootstrap).set("allow.auto.create.topics", "false");
+        let producer = config.create().expect("a producer");
+        Client { config, producer, topics: topics.clone() }
+    }
+
+    /// Creates the test's topics: tasks in so many partitions, results in one.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    pub async fn create_topics(&self, partitions: i32) {
+        let admin = AdminClient::<DefaultClientContext>::from_config(&self.config).expect("an admin client");
+        let topics = [
+            NewTopic::new(&self.topics.tasks, partitions, TopicReplication::Fixed(1)),
+            NewTopic::new(&self.topics.results, 1, TopicReplication::Fixed(1)),
+        ];
+        let created =
+            admin.create_topics(&topics, &AdminOptions::new()).await.expect("the broker should answer");
+        for topic in created {
+            topic.expect("the topic should be created");
+        }
+    }
+
+    /// Sends messages as tasks; the `n`-th goes to partition `n % partitions`.
+    ///
+    /// # Panics
+    /// When the broker does not confirm.
+    pub async fn send(&self, payloads: &[String], partitions: i32) {
+        let sends = payloads.iter().enumerate().map(|(number, payload)| {
+            let partition = number as i32 % partitions;
+            let record =
+                FutureRecord::<str, str>::to(&self.topics.tasks).payload(payload).partition(partition);
+            self.producer.send(record, REQUEST)
+        });
+        for sent in futures::future::join_all(sends).await {
+            sent.expect("the broker should confirm");
+        }
+    }
+
+    /// Every result so far, up to the end of the topic as it is now.
+    ///
+    /// # Panics
+    /// When the topic cannot be read, or a result is none.
+    pub fn results(&self) -> Vec<ResultMessage> {
+        let consumer = self.consumer();
+        let (_, end) = consumer.fetch_watermarks(&self.topics.results, 0, REQUEST).expect("watermarks");
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topics.results, 0, Offset::Beginning).expect("a partition");
+        consumer.assign(&list).expect("an assignment");
+        let mut results = Vec::new();
+        let mut next = 0;
+        while next < end {
+            let message =
+                consumer.poll(REQUEST).expect("a message before the end").expect("a readable topic");
+            next = message.offset() + 1;
+            let payload = message.payload().unwrap_or_default();
+            results.push(serde_json::from_slice(payload).expect("a result in the contract's form"));
+        }
+        results
+    }
+
+    /// Waits until there are at least so many results, and returns all of them.
+    ///
+    /// # Panics
+    /// When they do not come.
+    pub async fn wait_for_results(&self, count: usize) -> Vec<ResultMessage> {
+        let consumer = self.consumer();
+        let what = format!("{count} results in {}", self.topics.results);
+        crate::eventually(&what, || {
+            consumer
+                .fetch_watermarks(&self.topics.results, 0, REQUEST)
+                .is_ok_and(|(_, end)| end >= count as i64)
+        })
+        .await;
+        self.results()
+    }
+
+    /// Waits until the group's committed offsets are the ends of every partition of the task topic: lag 0.
+    ///
+    /// # Panics
+    /// When that does not come about.
+    pub async fn wait_for_no_lag(&self, partitions: i32) {
+        let what = format!("lag 0 in {}", self.topics.tasks);
+        crate::eventually(&what, || self.lag(partitions).values().all(|lag| *lag == 0)).await;
+    }
+
+    /// Uncommitted messages by partition.
+    ///
+    /// # Panics
+    /// When the broker does not answer.
+    pub fn lag(&self, partitions: i32) -> BTreeMap<i32, i64> {
+        let consumer = self.consumer();
+        let committed = self.committed(partitions);
+        (0..partitions)
+            .map(|partition| {
+                let (start, end) =
+                    consumer.fetch_watermarks(&self.topics.tasks, partition, REQUEST).expect("watermarks");
+                (partition, end - committed.get(&partition).copied().unwrap_or(start))
+            })
+            .collect()
+    }
+
+    /// The group's committed offsets by partition; none where nothing was committed.
+    ///
+    /// # Panics
+    /// When the broker does not answer.
+    pub fn committed(&self, partitions: i32) -> BTreeMap<i32, i64> {
+        let mut list = TopicPartitionList::new();
+        for partition in 0..partitions {
+            list.add_partition(&self.topics.tasks, partition);
+        }
+        let committed = self.consumer().committed_offsets(list, REQUEST).expect("committed offsets");
+        committed
+            .elements()
+            .iter()
+            .filter_map(|element| match element.offset() {
+                Offset::Offset(next) => Some((element.partition(), next)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// A consumer that belongs to the group by name only: it never joins.
+    fn consumer(&self) -> BaseConsumer {
+        let mut config = self.config.clone();
+        config.set("group.id", &self.topics.group).set("enable.auto.commit", "false");
+        config.create().expect("a consumer")
+    }
+}

@@ -1,0 +1,122 @@
+//! The `pipeline` program as a process.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+
+/// The program that `cargo test` built beside this test.
+///
+/// # Panics
+/// When it is not there.
+pub fn path() -> PathBuf {
+    let test = std::env::current_exe().expect("a running test has a path");
+    let program = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join("pipeline");
+    assert!(program.is_file(), "{} is missing; `cargo test --workspace` builds it", program.display());
+    program
+}
+
+/// A running `pipeline`. Killed when dropped.
+pub struct Program {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Program {
+    /// Starts it with these arguments and variables, and nothing else of this environment.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(arguments: &[&str], variables: &[(String, String)]) -> Program {
+        let mut child = Command::new(path())
+            .args(arguments)
+            .env_clear()
+            .envs(variables.iter().cloned())
+            // Away from any .env file of the person who runs the tests.
+            .current_dir(std::env::temp_dir())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the program should start");
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (stdout, kept) = (child.stdout.take().expect("stdout is piped"), Arc::clone(&lines));
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        Program { child, lines }
+    }
+
+    /// What it printed so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The log events of this text so far.
+    pub fn events(&self, text: &str) -> Vec<Value> {
+        self.lines()
+            .iter()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter(|event| event["event"] == text)
+            .collect()
+    }
+
+    /// Waits until there are so many log events of this text.
+    ///
+    /// # Panics
+    /// When the program ends, or nothing comes, before that.
+    pub async fn wait_for(&mut self, text: &str, count: usize) {
+        let mut ended = false;
+        let what = format!("{count} × {text:?} in the program's log");
+        let (child, lines) = (&mut self.child, Arc::clone(&self.lines));
+        let needle = format!("\"event\":\"{text}\"");
+        crate::eventually(&what, || {
+            let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+            let seen = lines.iter().filter(|line| line.contains(&needle)).count() >= count;
+            assert!(seen || !ended, "the program ended before {what}:\n{}", lines.join("\n"));
+            ended = child.try_wait().is_ok_and(|status| status.is_some());
+            seen
+        })
+        .await;
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    ///
+    /// # Panics
+    /// When there is no such process or signal.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent =
+            Command::new("kill").args([format!("-{name}"), id]).status().expect("kill should be there");
+        assert!(sent.success(), "kill -{name} failed");
+    }
+
+    /// Waits for the program's end.
+    ///
+    /// # Panics
+    /// When it does not come.
+    pub async fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        let child = &mut self.child;
+        crate::eventually("the program's end", || {
+            status = child.try_wait().expect("a child can be waited for");
+            status.is_some()
+        })
+        .await;
+        status.expect("it has ended")
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the program's log:\n{}", self.lines().join("\n"));
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The program on Apache Kafka and the OBS server: the promises that only a real broker can prove.
+
+use std::collections::BTreeMap;
+
+use kit::dataset::{good_samples, sample};
+use kit::kafka::{Apache, Client, Topics, apache};
+use kit::live::{variables, with};
+use kit::obs::{Effect, Fault, ObsServer, Op, Options};
+use kit::program::Program;
+use pipeline::publish::{ResultMessage, ResultStatus};
+use serde_json::json;
+
+const PARTITIONS: i32 = 3;
+
+/// A broker's topics, a server's buckets, and so many tasks over the real files of the sample datasets.
+struct Scene {
+    client: Client,
+    server: ObsServer,
+    variables: Vec<(String, String)>,
+}
+
+impl Scene {
+    async fn set(test: &str, broker: &Apache, tasks: usize) -> Scene {
+        let topics = Topics::new(test);
+        let server =
+            ObsServer::start(Options { buckets: vec!["in".into(), "out".into()], ..Options::default() })
+                .await;
+        let client = Client::new(&broker.bootstrap, &topics);
+        client.create_topics(PARTITIONS).await;
+        let variables = variables(&broker.bootstrap, &topics, &server);
+        let scene = Scene { client, server, variables };
+        scene.send(0..tasks).await;
+        scene
+    }
+
+    /// One task a number, each with an object of its own, taken from the samples in turn.
+    async fn send(&self, numbers: std::ops::Range<usize>) {
+        let samples: Vec<_> = good_samples().into_iter().map(|name| (sample(&name), name)).collect();
+        let messages: Vec<String> = numbers
+            .map(|number| {
+                let (bytes, name) = &samples[number % samples.len()];
+                let key = format!("{number:05}/{name}");
+                self.server.put("in", &key, bytes.clone());
+                json!({ "key": key, "size": bytes.len() }).to_string()
+            })
+            .collect();
+        self.client.send(&messages, PARTITIONS).await;
+    }
+
+    fn worker(&self) -> Program {
+        Program::start(&["run"], &self.variables)
+    }
+}
+
+/// How many results each task has, by partition and offset.
+fn results_by_task(results: &[ResultMessage]) -> BTreeMap<(i32, i64), usize> {
+    let mut counts = BTreeMap::new();
+    for result in results {
+        assert_eq!(result.status, ResultStatus::Success, "{result:?}");
+        *counts.entry((result.task.partition, result.task.offset)).or_insert(0) += 1;
+    }
+    counts
+}
+
+async fn stop(mut worker: Program) {
+    worker.signal("TERM");
+    let status = worker.wait().await;
+    assert!(status.success(), "{status}: {}", worker.lines().join("\n"));
+}
+
+/// 1,000 tasks, 3 partitions, 2 processes: each task exactly one result, lag 0, and a second run does nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_task_has_exactly_one_result_and_a_second_run_does_nothing() {
+    const TASKS: usize = 1000;
+    let Some(broker) = apache() else { return };
+    let scene = Scene::set("exactly-one", broker, TASKS).await;
+    let (mut first, mut second) = (scene.worker(), scene.worker());
+    first.wait_for("partitions assigned", 1).await;
+    second.wait_for("partitions assigned", 1).await;
+    scene.client.wait_for_results(TASKS).await;
+    scene.client.wait_for_no_lag(PARTITIONS).await;
+    stop(first).await;
+    stop(second).await;
+    let counts = results_by_task(&scene.client.results());
+    assert_eq!(counts.len(), TASKS);
+    assert!(counts.values().all(|count| *count == 1), "{counts:?}");
+    assert_eq!(scene.server.keys("out").len(), TASKS);
+
+    // A task behind all others: when it is done, the second run has been through everything.
+    let third = scene.worker();
+    scene.send(TASKS..TASKS + PARTITIONS as usize).await;
+    let results = scene.client.wait_for_results(TASKS + PARTITIONS as usize).await;
+    assert_eq!(results.len(), TASKS + PARTITIONS as usize, "nothing ran again");
+    stop(third).await;
+}
+
+/// SIGKILL in the middle: nothing is lost; what was in flight may run again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_process_loses_nothing() {
+    const TASKS: usize = 400;
+    let Some(broker) = apache() else { return };
+    let scene = Scene::set("sigkill", broker, TASKS).await;
+    let (first, second) = (scene.worker(), scene.worker());
+    scene.client.wait_for_results(TASKS / 4).await;
+    // Killed by the destructor.
+    drop(first);
+    scene.client.wait_for_no_lag(PARTITIONS).await;
+    stop(second).await;
+    let counts = results_by_task(&scene.client.results());
+    assert_eq!(counts.len(), TASKS, "every task has a result");
+}
+
+/// SIGTERM under load: exit 0 within the deadline, nothing lost, nothing twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_under_load_ends_with_0_and_loses_nothing() {
+    const TASKS: usize = 400;
+    let Some(broker) = apache() else { return };
+    let scene = Scene::set("sigterm", broker, TASKS).await;
+    let first = scene.worker();
+    scene.client.wait_for_results(TASKS / 8).await;
+    let begun = std::time::Instant::now();
+    stop(first).await;
+    assert!(
+        begun.elapsed() < std::time::Duration::from_secs(45),
+        "drain deadline and leaving: {:?}",
+        begun.elapsed()
+    );
+    let done = scene.client.results().len();
+    assert!(done < TASKS, "it was under load: {done}");
+    let second = scene.worker();
+    scene.client.wait_for_no_lag(PARTITIONS).await;
+    stop(second).await;
+    let counts = results_by_task(&scene.client.results());
+    assert_eq!(counts.len(), TASKS);
+    assert!(counts.values().all(|count| *count == 1), "nothing ran twice: {counts:?}");
+}
+
+/// A worker that joins under load takes partitions over without a task lost or run twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebalance_under_load_loses_nothing_and_repeats_nothing() {
+    const TASKS: usize = 600;
+    let Some(broker) = apache() else { return };
+    let scene = Scene::set("rebalance", broker, TASKS).await;
+    let mut first = scene.worker();
+    scene.client.wait_for_results(TASKS / 12).await;
+    let mut second = scene.worker();
+    first.wait_for("partitions revoked", 1).await;
+    second.wait_for("partitions assigned", 1).await;
+    scene.client.wait_for_no_lag(PARTITIONS).await;
+    stop(first).await;
+    stop(second).await;
+    let counts = results_by_task(&scene.client.results());
+    assert_eq!(counts.len(), TASKS);
+    assert!(counts.values().all(|count| *count == 1), "work in flight was waited for: {counts:?}");
+}
+
+/// A file that hangs holds up its own partition's commit, and nothing else; after a restart only what lies behind
+/// it can repeat.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_download_blocks_no_other_task() {
+    const TASKS: usize = 60;
+    let Some(broker) = apache() else { return };
+    let mut scene = Scene::set("stalled", broker, 0).await;
+    scene.variables = with(scene.variables, &[("PIPELINE_DRAIN_TIMEOUT_MS", "500")]);
+    // Task 0 is the first of partition 0.
+    scene.server.faults().add(Fault::new(Op::Get, Effect::StalledBody).on("00000/*").always());
+    scene.send(0..TASKS).await;
+    let worker = scene.worker();
+    let results = scene.client.wait_for_results(TASKS - 1).await;
+    assert_eq!(results_by_task(&results).len(), TASKS - 1);
+    kit::eventually("the other partitions are committed", || {
+        let lag = scene.client.lag(PARTITIONS);
+        lag[&1] == 0 && lag[&2] == 0
+    })
+    .await;
+    assert_eq!(scene.client.lag(PARTITIONS)[&0], TASKS as i64 / 3, "nothing passes the stalled one");
+    stop(worker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_have_results_and_are_committed() {
+    let Some(broker) = apache() else { return };
+    let scene = Scene::set("failures", broker, 0).await;
+    scene.server.put("in", "photo.png", sample("photo.png"));
+    scene.server.put("in", "corrupt.csv.gz", sample("corrupt.csv.gz"));
+    let messages = [
+        "no task".to_owned(),
+        json!({"key": "missing.csv"}).to_string(),
+        json!({"key": "photo.png"}).to_string(),
+        json!({"key": "corrupt.csv.gz"}).to_string(),
+    ];
+    scene.client.send(&messages, PARTITIONS).await;
+    let worker = scene.worker();
+    let results = scene.client.wait_for_results(messages.len()).await;
+    let mut kinds: Vec<_> = results.iter().map(|result| result.error_kind.as_deref().unwrap_or("")).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["corrupt_file", "not_a_task", "not_found", "unsupported_format"]);
+    scene.client.wait_for_no_lag(PARTITIONS).await;
+    // The guide's log fields, as its jq filters read them.
+    let events = worker.events("file failed");
+    assert_eq!(events.len(), 4);
+    for event in events {
+        for field in
+            ["timestamp", "level", "event", "filename", "func_name", "lineno", "file_key", "processing_time"]
+        {
+            assert!(!event[field].is_null(), "{field}: {event}");
+        }
+    }
+    stop(worker).await;
+}
+
+/// `pipeline worker`: one at a time, and it says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_single_worker_takes_one_task_at_a_time() {
+    const TASKS: usize = 12;
+    let Some(broker) = apache() else { return };
+    let scene = Scene::set("single", broker, TASKS).await;
+    let worker = Program::start(&["worker"], &with(scene.variables.clone(), &[("LOG_LANG", "zh")]));
+    let results = scene.client.wait_for_results(TASKS).await;
+    assert_eq!(results_by_task(&results).len(), TASKS);
+    assert!(results.iter().all(|result| result.worker_type == pipeline::config::WorkerType::SingleProcess));
+    kit::eventually("the guide's own event texts", || worker.events("处理完成").len() == TASKS).await;
+    stop(worker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_and_every_sasl_mechanism() {
+    let Some(secure) = apache().and_then(|broker| Some((broker, broker.secure.as_ref()?))) else { return };
+    let (broker, secure) = secure;
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        let scene = Scene::set("sasl", broker, 3).await;
+        let changes = |password| {
+            with(
+                scene.variables.clone(),
+                &[
+                    ("KAFKA_BOOTSTRAP_SERVERS", &secure.bootstrap),
+                    ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL"),
+                    ("KAFKA_SSL_CA_LOCATION", &secure.ca),
+                    ("KAFKA_SASL_MECHANISM", mechanism),
+                    ("KAFKA_SASL_USERNAME", &secure.user),
+                    ("KAFKA_SASL_PASSWORD", password),
+                ],
+            )
+        };
+        let worker = Program::start(&["run"], &changes(secure.password.as_str()));
+        scene.client.wait_for_results(3).await;
+        stop(worker).await;
+        let mut refused = Program::start(&["run"], &changes("wrong"));
+        let status = refused.wait().await;
+        assert_eq!(status.code(), Some(1), "{mechanism}: a wrong password ends the worker");
+        let [event] = &refused.events("worker failed")[..] else { panic!("it says why") };
+        assert_eq!(event["error_kind"], "permission_denied", "{event}");
+        assert!(!refused.lines().join("\n").contains("wrong\""), "the password is not printed");
+    }
+}
+
+/// Fatal: stop with the reason, finish nothing, so that nothing is lost to an expired key.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_storage_credentials_stop_the_worker_and_commit_nothing() {
+    let Some(broker) = apache() else { return };
+    let scene = Scene::set("forbidden", broker, 9).await;
+    let variables = with(scene.variables.clone(), &[("OBS_SECRET_KEY", "wrong")]);
+    let mut worker = Program::start(&["run"], &variables);
+    assert_eq!(worker.wait().await.code(), Some(1));
+    assert_eq!(worker.events("worker failed")[0]["error_kind"], "permission_denied");
+    assert_eq!(scene.client.results().len(), 0);
+    assert_eq!(scene.client.lag(PARTITIONS).values().sum::<i64>(), 9);
+}
+
+/// The end is bounded even when the broker is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_ends_although_the_broker_is_gone() {
+    if apache().is_none() {
+        return;
+    }
+    let broker = Apache::start().unwrap();
+    let scene = Scene::set("gone", &broker, 30).await;
+    let mut worker = scene.worker();
+    scene.client.wait_for_results(30).await;
+    drop(broker);
+    worker.signal("TERM");
+    // Either everything was committed before, or the exit code says that it could not be.
+    worker.wait().await;
+    assert_eq!(worker.events("worker draining").len(), 1);
+}

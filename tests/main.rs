@@ -1,0 +1,24 @@
+//! The integration tests: the promises, through the public API, on real parts.
+//!
+//! One binary, so that all tests share one broker. Unit tests of pure parts stand beside the code.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+/// Every stage × every way to fail: what becomes of the task, and what is committed.
+mod faults;
+/// Summaries against pandas.
+mod golden;
+/// The program on Apache Kafka and the OBS server.
+mod live;
+/// The whole worker on librdkafka's mock cluster and the OBS server.
+mod mock;
+/// The ledger against a naive model, in random order.
+mod order;
+/// The path on the memory source and the memory store: formats, failures, bounds.
+mod path;
+/// Huawei's own SDK on the other end.
+mod sdk;
+/// The storage on the OBS server: signatures, faults, versions, keys.
+mod storage;
+/// Rules of the house that a compiler does not know.
+mod tidy;

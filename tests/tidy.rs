@@ -1,0 +1,136 @@
+//! Rules of the house that a compiler does not know.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every Rust file of the repository, with its text.
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    let mut folders = ["parsers/src", "parsers/tests", "pipeline", "tests", "benches"]
+        .map(|folder| root().join(folder))
+        .to_vec();
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                files.push((path.strip_prefix(root()).unwrap().to_owned(), text));
+            }
+        }
+    }
+    assert!(files.len() > 50, "the walk finds the sources");
+    files
+}
+
+fn complain(broken: &[String]) {
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_promises_and_is_short_enough_to_read() {
+    /// A file longer than this has a room inside that wants its own door.
+    const LINES_MAX: usize = 500;
+    let mut broken = Vec::new();
+    for (path, text) in sources() {
+        if !text.starts_with("//!") {
+            broken.push(format!("{}: opens without //! docs", path.display()));
+        }
+        let lines = text.lines().count();
+        if lines > LINES_MAX {
+            broken.push(format!("{}: {lines} lines, at most {LINES_MAX}", path.display()));
+        }
+    }
+    complain(&broken);
+}
+
+/// Who may use what: module (a prefix of its path) → words that must not occur in its code.
+#[test]
+fn dependencies_point_one_way() {
+    let stages = ["admit", "download", "parse", "upload", "publish"];
+    let mut broken = Vec::new();
+    for (path, text) in sources() {
+        let name = path.to_str().unwrap().replace('\\', "/");
+        let code =
+            text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        let mut forbid = |word: &str, why: &str| {
+            if code.contains(word) {
+                broken.push(format!("{name}: {word:?}: {why}"));
+            }
+        };
+        if name.starts_with("parsers/src") {
+            for word in
+                ["tokio", "rdkafka", "opendal", "std::env", "std::time", "std::fs", "std::net", "std::thread"]
+            {
+                forbid(word, "parsers take bytes and give values");
+            }
+        }
+        if !name.ends_with("kafka.rs") && !name.contains("/kafka/") && name != "tests/tidy.rs" {
+            forbid("rdkafka::", "rdkafka appears only in modules named kafka");
+        }
+        if name.starts_with("pipeline/src") && !name.starts_with("pipeline/src/storage") {
+            forbid("opendal::", "opendal appears only in storage");
+            forbid("reqsign", "signing belongs to storage");
+        }
+        for pure in ["pipeline/src/commit.rs", "pipeline/src/task.rs"] {
+            if name == pure {
+                for word in ["tokio", "Instant", "SystemTime", "Mutex"] {
+                    forbid(word, "pure: facts in, decisions out");
+                }
+            }
+        }
+        if name.starts_with("pipeline/src") && !name.starts_with("pipeline/src/main") {
+            forbid("anyhow", "anyhow belongs to main");
+        }
+        // A stage may know the shape of what it takes from the one above, and nothing else of it.
+        for stage in stages {
+            let own = format!("pipeline/src/{stage}");
+            if name == format!("{own}.rs") || name.starts_with(&format!("{own}/")) {
+                for other in ["crate::worker", "crate::commit", "crate::source"] {
+                    forbid(other, "a stage knows neither the loop nor the books");
+                }
+            }
+        }
+    }
+    complain(&broken);
+}
+
+/// Every variable that the program reads is documented, and nothing else is.
+#[test]
+fn the_configuration_is_documented_whole() {
+    let code = std::fs::read_to_string(root().join("pipeline/src/config/read.rs")).unwrap();
+    let code = code.split("#[cfg(test)]").next().unwrap();
+    let documented = std::fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    let is_name = |word: &&str| {
+        ["KAFKA_", "OBS_", "PIPELINE_", "LOG_", "POOL_"].iter().any(|prefix| word.starts_with(prefix))
+            && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    };
+    let mut read: Vec<&str> = code.split('"').filter(is_name).collect();
+    read.sort_unstable();
+    read.dedup();
+    assert!(read.len() > 30, "the scan finds the variables");
+    let missing: Vec<String> = read
+        .iter()
+        .filter(|name| !documented.contains(&format!("`{name}`")))
+        .map(|name| format!("{name} is not in docs/configuration.md"))
+        .collect();
+    complain(&missing);
+}
+
+/// The committed data is the data that was described and expected.
+#[test]
+fn datasets_have_their_checksums() {
+    let checked = Command::new("sha256sum")
+        .args(["--check", "--quiet", "SHA256SUMS"])
+        .current_dir(root().join("datasets"))
+        .output();
+    match checked {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
+        Err(error) => assert!(std::env::var_os("CI").is_none(), "sha256sum: {error}"),
+    }
+}
