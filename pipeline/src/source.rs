@@ -149,6 +149,19 @@ struct Assignment {
     window_full: bool,
 }
 
+impl Assignment {
+    /// Held → leaving; never back from lost.
+    fn start_leaving(&self) {
+        self.hold.send_if_modified(|hold| {
+            let held = *hold == Hold::Held;
+            if held {
+                *hold = Hold::Leaving;
+            }
+            held
+        });
+    }
+}
+
 impl Intake {
     /// An open intake without partitions.
     pub fn new(bounds: Bounds) -> Arc<Intake> {
@@ -203,14 +216,7 @@ impl Intake {
         let mut state = self.lock();
         for partition in partitions {
             if let Some(assignment) = state.assignments.get(partition) {
-                // Never back from Lost.
-                assignment.hold.send_if_modified(|hold| {
-                    let held = *hold == Hold::Held;
-                    if held {
-                        *hold = Hold::Leaving;
-                    }
-                    held
-                });
+                assignment.start_leaving();
             }
         }
         loop {
@@ -302,6 +308,17 @@ impl Intake {
     /// Ends the intake: nothing more is received; live claims go on.
     pub fn close(&self) {
         self.lock().open = false;
+        self.notify();
+    }
+
+    /// Ends the intake, and lets no received task begin that has not begun: work in flight goes on.
+    pub fn drain(&self) {
+        let mut state = self.lock();
+        state.open = false;
+        for assignment in state.assignments.values() {
+            assignment.start_leaving();
+        }
+        drop(state);
         self.notify();
     }
 

@@ -360,6 +360,34 @@ impl Bucket {
             _ => (Kind::StorageUnavailable, ""),
         };
         let context = format!("could not {verb} {}/{key}{advice}", self.name);
-        Failure::new(stage, kind, context).because(error)
+        Failure::new(stage, kind, context).because(Answer::of(&error))
+    }
+}
+
+/// What the storage said, in one line: without the request's whole context, which a result has no room for.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Answer(String);
+
+impl Answer {
+    /// How much of a server's own words is kept.
+    const CHARACTERS_MAX: usize = 300;
+
+    fn of(error: &opendal::Error) -> Answer {
+        let message: String = error.message().chars().take(Self::CHARACTERS_MAX).collect();
+        let mut text = match message.is_empty() {
+            true => error.kind().to_string(),
+            false => format!("{}: {message}", error.kind()),
+        };
+        // The number by which the service's support finds the request.
+        let context = error.to_string();
+        let id = context.split("\"x-obs-request-id\": \"").nth(1).and_then(|rest| rest.split('"').next());
+        if let Some(id) = id {
+            text.push_str(&format!(" (request {id})"));
+        }
+        if let Some(source) = std::error::Error::source(error) {
+            text.push_str(&format!(": {source}"));
+        }
+        Answer(text)
     }
 }

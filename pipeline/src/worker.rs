@@ -137,8 +137,8 @@ pub async fn drive(
             // A shutdown must not starve; then verdicts, since they free places and intake only fills them.
             biased;
             () = &mut shutdown, if phase == Phase::Running => {
-                intake.close();
-                // What waits for another try does not begin it: that is for the next worker.
+                intake.drain();
+                // What waits for another try does not begin it either: that is for the next worker.
                 desk.pauses.clear();
                 phase = Phase::Draining { until: Instant::now() + worker.drain_timeout };
                 telemetry::worker_draining(intake.live(), worker.drain_timeout);

@@ -192,7 +192,7 @@ async fn collect(config: &Config, tasks: usize) -> Result<BTreeMap<String, Resul
 
 fn table(results: &BTreeMap<String, ResultMessage>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_preset(presets::UTF8_BORDERS_ONLY);
     table.set_header(["file", "rows", "columns", "ms", "state"]);
     for (key, result) in results {
         let count = |count: Option<u64>| count.map_or_else(|| "–".to_owned(), |count| count.to_string());

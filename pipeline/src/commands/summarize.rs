@@ -71,7 +71,7 @@ fn summarize(file: &str) -> Result<Summary, Box<dyn std::error::Error>> {
 /// The summary's data frame as a table: one row per column of the file.
 fn table(file: &str, summary: &Summary) -> Result<String, Error> {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_preset(presets::UTF8_BORDERS_ONLY);
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
