@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+/// Licences and advisories of what the program stands on.
+mod dependencies;
 /// Every stage × every way to fail: what becomes of the task, and what is committed.
 mod faults;
 /// Summaries against pandas.

@@ -238,6 +238,28 @@ async fn keys_that_cannot_be_addressed_touch_nothing() {
 }
 
 #[tokio::test]
+async fn s3_is_a_bucket() {
+    let (server, _) = server().await;
+    let options = Options::default();
+    let storage = storage(&[
+        ("AWS_ENDPOINT_URL", &format!("http://{}", server.address())),
+        ("AWS_ACCESS_KEY_ID", &options.access_key),
+        ("AWS_SECRET_ACCESS_KEY", &options.secret_key),
+    ]);
+    let bucket = storage.bucket("s3://in/below", Stage::Download).unwrap();
+    for length in [0, 1000, MULTIPART] {
+        bucket.put("数据/a b.csv", bytes(length)).await.unwrap();
+        assert_eq!(server.get("in", "below/数据/a b.csv").unwrap().bytes, bytes(length));
+        assert_eq!(read(&bucket, "数据/a b.csv").await.unwrap(), bytes(length));
+    }
+    assert_eq!(read(&bucket, "missing").await.unwrap_err().kind, Kind::NotFound);
+    server.faults().add(Fault::new(Op::Get, Effect::Status(503, "SlowDown")).times(2));
+    assert_eq!(read(&bucket, "数据/a b.csv").await.unwrap().len(), MULTIPART);
+    server.rotate("another", "secret", None);
+    assert_eq!(read(&bucket, "missing").await.unwrap_err().kind, Kind::PermissionDenied);
+}
+
+#[tokio::test]
 async fn a_folder_is_a_bucket() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("file://{}", folder.path().display());

@@ -51,6 +51,8 @@ struct Gzip {
     written: u64,
     /// Between members: bytes of the next one's magic number seen, if they are not padding.
     between: Option<usize>,
+    /// The first bytes that came out, too few to tell whether they are a gzip again.
+    head: Vec<u8>,
 }
 
 impl<D: Decode> Unpacked<D> {
@@ -119,6 +121,7 @@ impl Gzip {
             read: 0,
             written: 0,
             between: None,
+            head: Vec::new(),
         }
     }
 
@@ -152,6 +155,7 @@ impl Gzip {
             // What came out before the trouble counts, so that the first error in the file wins.
             let allowed = (limits.decompressed_bytes_max - self.written).min(n_out as u64);
             self.written += allowed;
+            self.refuse_gzip_within(allowed as usize)?;
             inner.feed(&self.piece[..allowed as usize])?;
             if allowed < n_out as u64 {
                 let max = limits.decompressed_bytes_max;
@@ -172,6 +176,21 @@ impl Gzip {
                 Err(_) => return Err(self.corrupt("the gzip stream is damaged")),
             }
         }
+    }
+
+    /// Bytes that were compressed twice would be read as one wild header.
+    fn refuse_gzip_within(&mut self, n_out: usize) -> Result<(), Error> {
+        if self.head.len() < GZIP.len() {
+            let wanted = (GZIP.len() - self.head.len()).min(n_out);
+            self.head.extend_from_slice(&self.piece[..wanted]);
+            if self.head == GZIP {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "the file is compressed twice: gzip within gzip",
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// After a member: zero bytes are padding, as gzip itself has it, and a magic number begins the next one.

@@ -31,8 +31,8 @@ pub struct Limits {
     /// Memory for the exact tables of distinct values, all columns together. Default 40 MiB. Beyond it the
     /// largest column is estimated from then on.
     pub exact_bytes_max: usize,
-    /// Memory for the sketches of all estimated columns together. Default 16 MiB: full accuracy up to some
-    /// fifty columns, less for wider files.
+    /// Memory for the sketches of all estimated columns together. Default 16 MiB: distinct values to 2 % and
+    /// quartiles to 0.5 % of rank up to a hundred columns, less for wider files.
     pub sketch_bytes_max: usize,
     /// Most bytes of a `top` value in the summary; a longer one is cut. Default 64 KiB: the summary of a
     /// table of documents must not hold documents.

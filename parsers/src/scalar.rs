@@ -275,7 +275,8 @@ mod tests {
         for (token, scalar) in cases {
             assert_eq!(read(token.as_bytes()), *scalar, "{token:?}");
         }
-        let text = "- 1|+ 1|.|1e|1e+|0x10|1_000| inf|inf |nan |NAN|+nan|1.5f|1d5| True|yes|1 2|１|1 e5|$1|1%|--1|+-1|e5|.e5|1.2.3|007|-007|00|00.5| NA|Null|NaT|-|?|+|1-1";
+        let text = "- 1|+ 1|.|1e|1e+|0x10|1_000| inf|inf |nan |NAN|+nan|1.5f|1d5| True|yes|1 2|１|1 e5|$1|1%\
+            |--1|+-1|e5|.e5|1.2.3|007|-007|00|00.5| NA|Null|NaT|-|?|+|1-1";
         for token in text.split('|') {
             assert_eq!(read(token.as_bytes()), Scalar::Text, "{token:?}");
         }
@@ -283,7 +284,8 @@ mod tests {
 
     #[test]
     fn null_words_are_those_of_pandas() {
-        let words = "|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null";
+        let words = "|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None\
+            |n/a|nan|null";
         assert_eq!(words.split('|').count(), 19);
         for word in words.split('|') {
             assert_eq!(read(word.as_bytes()), Scalar::Null, "{word:?}");

@@ -205,6 +205,14 @@ impl Bound {
             Bound::Time(_) => None,
         }
     }
+
+    /// The value as a time in ISO 8601; `None` for numbers.
+    pub fn as_time(&self) -> Option<&str> {
+        match self {
+            Bound::Time(text) => Some(text),
+            Bound::Int(_) | Bound::Number(_) => None,
+        }
+    }
 }
 
 /// Something that was repaired or dropped while reading.

@@ -101,9 +101,9 @@ pub enum Error {
         /// What happened.
         source: io::Error,
     },
-    /// Something of the demo did not come about.
+    /// Something else, in its own words.
     #[error("{0}")]
-    Demo(String),
+    Other(String),
 }
 
 impl Error {
@@ -116,7 +116,7 @@ impl Error {
     pub fn code(&self) -> ExitCode {
         match self {
             Error::Config(_) => ExitCode::from(2),
-            Error::Failure(_) | Error::Io { .. } | Error::Demo(_) => ExitCode::FAILURE,
+            Error::Failure(_) | Error::Io { .. } | Error::Other(_) => ExitCode::FAILURE,
         }
     }
 }

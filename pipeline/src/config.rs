@@ -155,8 +155,6 @@ closed_set! {
 pub struct Storage {
     /// `OBS_SERVER`: where plain bucket names live. `https://host[:port]`, `file:///dir` or `memory://`.
     pub server: String,
-    /// `OBS_REGION`; S3 needs it, OBS does not.
-    pub region: Option<String>,
     /// `OBS_ACCESS_KEY`.
     pub access_key: Option<String>,
     /// `OBS_SECRET_KEY`.
@@ -172,6 +170,23 @@ pub struct Storage {
     pub source_bucket: Option<String>,
     /// `OBS_DEST_BUCKET`: for tasks that name none.
     pub dest_bucket: Option<String>,
+    /// For `s3://` buckets.
+    pub s3: S3,
+}
+
+/// S3, by the variables of its own tools. What is not set is looked for where those look: profile, container, instance.
+#[derive(Clone, Debug)]
+pub struct S3 {
+    /// `AWS_ENDPOINT_URL`; Amazon's own when absent.
+    pub endpoint: Option<String>,
+    /// `AWS_REGION`, or `AWS_DEFAULT_REGION`.
+    pub region: String,
+    /// `AWS_ACCESS_KEY_ID`.
+    pub access_key: Option<String>,
+    /// `AWS_SECRET_ACCESS_KEY`.
+    pub secret_key: Option<Secret>,
+    /// `AWS_SESSION_TOKEN`: with temporary credentials.
+    pub session_token: Option<Secret>,
 }
 
 /// Bounds and deadlines of the path. Each bound keeps one resource from running out.

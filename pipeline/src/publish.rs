@@ -15,6 +15,9 @@ use crate::path::{Job, Place, Success};
 pub mod kafka;
 pub mod memory;
 
+/// The longest `error` of a result: a parser's panic may say anything, and the broker limits messages.
+const ERROR_CHARACTERS_MAX: usize = 4_000;
+
 /// A message of the result topic. The first seven fields are the guide's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResultMessage {
@@ -133,7 +136,7 @@ impl ResultMessage {
                 ..message
             },
             Err(failure) => ResultMessage {
-                error: Some(failure.chain()),
+                error: Some(failure.chain().chars().take(ERROR_CHARACTERS_MAX).collect()),
                 stage: Some(failure.stage.as_str().to_owned()),
                 error_kind: Some(failure.kind.as_str().to_owned()),
                 retriable: Some(failure.status() == Status::Retry),

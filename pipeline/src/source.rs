@@ -93,9 +93,18 @@ impl Claim {
 
     /// Returns when the partition is lost.
     pub async fn lost(&self) {
+        self.wait_for(|hold| hold == Hold::Lost).await;
+    }
+
+    /// Returns when the partition is leaving, or lost.
+    pub async fn leaving(&self) {
+        self.wait_for(|hold| hold != Hold::Held).await;
+    }
+
+    async fn wait_for(&self, condition: impl Fn(Hold) -> bool) {
         let mut hold = self.hold.clone();
         // An error means that the sender is gone, and with it the assignment.
-        let _ = hold.wait_for(|hold| *hold == Hold::Lost).await;
+        let _ = hold.wait_for(|hold| condition(*hold)).await;
     }
 }
 

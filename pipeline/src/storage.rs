@@ -193,10 +193,17 @@ impl Storage {
 
     fn open_s3(&self, bucket: &str, prefix: &str) -> opendal::Result<Operator> {
         let transport = HttpTransporter::new(ReqwestTransport::new(self.client.clone()));
-        // Endpoint, region and credentials come from the AWS environment.
-        let mut backend = S3::default().bucket(bucket).root(prefix);
-        if let Some(region) = &self.settings.region {
-            backend = backend.region(region);
+        let config::S3 { endpoint, region, access_key, secret_key, session_token } = &self.settings.s3;
+        let mut backend = S3::default().bucket(bucket).root(prefix).region(region);
+        if let Some(endpoint) = endpoint {
+            backend = backend.endpoint(endpoint);
+        }
+        // Without a pair of keys opendal looks where Amazon's own tools look.
+        if let Some((access, secret)) = access_key.as_ref().zip(secret_key.as_ref()) {
+            backend = backend.access_key_id(access).secret_access_key(secret.reveal()).disable_config_load();
+        }
+        if let Some(token) = session_token {
+            backend = backend.session_token(token.reveal());
         }
         Ok(Operator::new(backend)?.with_context(OperationContext::new().with_http_transport(transport)))
     }

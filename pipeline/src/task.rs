@@ -10,6 +10,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+/// The longest message that is read as a task, in bytes: a hundred times a usual one. Received tasks wait in memory.
+pub const PAYLOAD_BYTES_MAX: usize = 64 << 10;
+/// The longest bucket or key, in bytes: more than OBS and S3 allow (1024 for a key).
+pub const NAME_BYTES_MAX: usize = 2048;
+
 /// One partition of one topic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partition {
@@ -83,6 +88,12 @@ pub enum NotATask {
     /// A tombstone.
     #[error("the message is empty; a task is a JSON object with at least `key`")]
     Empty,
+    /// Longer than [`PAYLOAD_BYTES_MAX`].
+    #[error("the message is longer than {PAYLOAD_BYTES_MAX} bytes, which no task is")]
+    TooLarge,
+    /// A name longer than [`NAME_BYTES_MAX`].
+    #[error("the field `{0}` is longer than {NAME_BYTES_MAX} bytes; no bucket or key is")]
+    NameTooLong(&'static str),
     /// Not JSON, or not UTF-8.
     #[error("the message is not JSON ({0}); a task is a JSON object with at least `key`")]
     NotJson(String),
@@ -122,6 +133,7 @@ fn take_string(fields: &mut Map<String, Value>, name: &'static str) -> Result<Op
     match fields.shift_remove(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if text.is_empty() => Ok(None),
+        Some(Value::String(text)) if text.len() > NAME_BYTES_MAX => Err(NotATask::NameTooLong(name)),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(NotATask::NotAString(name)),
     }
@@ -159,6 +171,10 @@ mod tests {
         ] {
             assert_eq!(parse(payload), Err(reason), "{}", String::from_utf8_lossy(payload));
         }
+        let long = format!(r#"{{"key":"{}"}}"#, "k".repeat(NAME_BYTES_MAX + 1));
+        assert_eq!(parse(long.as_bytes()), Err(NotATask::NameTooLong("key")));
+        let large = format!(r#"{{"key":"a","more":"{}"}}"#, "m".repeat(PAYLOAD_BYTES_MAX));
+        assert_eq!(parse(large.as_bytes()), Err(NotATask::TooLarge));
         assert!(matches!(parse(b"{\"key\":"), Err(NotATask::NotJson(_))));
         assert!(matches!(parse(b"\xff\xfe"), Err(NotATask::NotJson(_))));
     }

@@ -276,8 +276,9 @@ impl Desk<'_> {
     }
 }
 
-/// Returns the claim after the pause, or as soon as its partition is lost: then the path releases it.
+/// Returns the claim after the pause, or as soon as its partition leaves: then the path releases it, and no
+/// rebalance waits for a pause.
 async fn rest(claim: Claim, pause: Duration) -> Claim {
-    let _ = timeout(pause, claim.lost()).await;
+    let _ = timeout(pause, claim.leaving()).await;
     claim
 }

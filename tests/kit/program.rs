@@ -95,6 +95,19 @@ impl Program {
         assert!(sent.success(), "kill -{name} failed");
     }
 
+    /// The most memory it ever held, in bytes: the kernel's `VmHWM`.
+    ///
+    /// # Panics
+    /// Where there is no `/proc`, or the program has ended.
+    pub fn peak_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("Linux");
+        let line =
+            status.lines().find(|line| line.starts_with("VmHWM:")).expect("a running process has a peak");
+        let kib: u64 =
+            line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number");
+        kib << 10
+    }
+
     /// Waits for the program's end.
     ///
     /// # Panics

@@ -57,9 +57,13 @@ impl Columns {
         self.columns.len()
     }
 
-    /// The memory held by exact tables.
+    /// The memory held by exact tables, counted anew.
     pub fn exact_bytes(&self) -> usize {
-        self.exact_bytes
+        let bytes = |column: &Column| match &column.state {
+            State::Exact(tokens) => tokens.bytes(),
+            State::Estimated(_) => 0,
+        };
+        self.columns.iter().map(bytes).sum()
     }
 
     /// Takes in a value of the column `index`, `times` times. A column that does not exist takes nothing.

@@ -101,7 +101,8 @@ mod tests {
     proptest! {
         #[test]
         fn the_count_stays_within_its_error_whole_or_merged(
-            values in proptest::collection::vec((0u32..400).prop_map(|v| (v * v / 400) as u16), 1..1000), cut in 0usize..1000
+            values in proptest::collection::vec((0u32..400).prop_map(|v| (v * v / 400) as u16), 1..1000),
+            cut in 0usize..1000,
         ) {
             let (left, right) = values.split_at(cut.min(values.len()));
             let mut merged = of(left);

@@ -134,7 +134,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_split_equals_the_whole(
-            values in proptest::collection::vec(-1e9f64..1e9, 0..200), offset in -1e12f64..1e12, cut in 0usize..200
+            values in proptest::collection::vec(-1e9f64..1e9, 0..200),
+            offset in -1e12f64..1e12,
+            cut in 0usize..200,
         ) {
             let values: Vec<f64> = values.iter().map(|v| v + offset).collect();
             let whole = of(&values);

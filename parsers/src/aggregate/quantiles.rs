@@ -215,7 +215,8 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
         fn any_split_stays_within_the_bound(
-            values in proptest::collection::vec(-1e6f64..1e6, 1..20_000), cuts in proptest::collection::vec(0usize..20_000, 0..5)
+            values in proptest::collection::vec(-1e6f64..1e6, 1..20_000),
+            cuts in proptest::collection::vec(0usize..20_000, 0..5),
         ) {
             let mut cuts: Vec<usize> = cuts.iter().map(|c| c % values.len()).collect();
             cuts.extend([0, values.len()]);

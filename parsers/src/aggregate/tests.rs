@@ -9,9 +9,17 @@ use crate::summary::ColumnType;
 const EXACT: usize = usize::MAX / 2;
 const SKETCHES: usize = 1 << 20;
 
+/// Stands for a field that its record did not have.
+const MISSING: &str = "(missing)";
+
 fn of(tokens: &[String], exact_bytes_max: usize) -> Columns {
     let mut columns = Columns::new(1, exact_bytes_max, SKETCHES);
-    tokens.iter().for_each(|token| columns.add(0, token.as_bytes(), 1).unwrap());
+    for token in tokens {
+        match token.as_str() {
+            MISSING => columns.add_missing(0),
+            token => columns.add(0, token.as_bytes(), 1).unwrap(),
+        }
+    }
     columns
 }
 
@@ -91,6 +99,7 @@ fn tokens() -> impl Strategy<Value = Vec<String>> {
             let one = |(seed, dice): &(u32, u8)| match (dice, kind) {
                 (0, _) => String::new(),
                 (1, _) => "NA".to_owned(),
+                (4, _) => MISSING.to_owned(),
                 (2, _) if mixed && seed % 9 == 0 => "word".to_owned(),
                 (3, _) if mixed && seed % 9 == 0 => "1e3".to_owned(),
                 (_, 0) => (seed % 1000).to_string(),
@@ -109,7 +118,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn any_split_equals_the_whole_exactly(tokens in tokens(), cuts in proptest::collection::vec(0usize..1000, 0..6)) {
+    fn any_split_equals_the_whole_exactly(
+        tokens in tokens(),
+        cuts in proptest::collection::vec(0usize..1000, 0..6),
+    ) {
         prop_assert_eq!(finish(merged(&tokens, &cuts, EXACT)), finish(of(&tokens, EXACT)));
     }
 
@@ -135,14 +147,14 @@ fn many_values_are_estimated_within_two_and_half_a_percent() {
 
 #[test]
 fn the_largest_table_is_folded_and_the_budget_kept() {
-    let mut columns = Columns::new(3, 200_000, SKETCHES);
+    let mut columns = Columns::new(4, 200_000, SKETCHES);
     for i in 0..50_000u32 {
-        columns.add(0, (i % 10).to_string().as_bytes(), 1).unwrap();
-        columns.add(1, i.to_string().as_bytes(), 1).unwrap();
-        columns.add(2, (i % 100).to_string().as_bytes(), 1).unwrap();
+        for (index, token) in [i % 10, i, i % 100, i + 1].iter().enumerate() {
+            columns.add(index, token.to_string().as_bytes(), 1).unwrap();
+        }
         assert!(columns.exact_bytes() <= 200_000);
     }
-    let names = ["a", "b", "c"].map(str::to_owned);
+    let names = ["a", "b", "c", "d"].map(str::to_owned);
     let exact: Vec<bool> = columns.finish(&names, 100).iter().map(|column| column.0.distinct.exact).collect();
-    assert_eq!(exact, [true, false, true]);
+    assert_eq!(exact, [true, false, true, false]);
 }

@@ -267,13 +267,18 @@ impl Records {
 
     fn grow_fields(&mut self) {
         let len = (self.fields.len() * 2).min(self.record_bytes_max + 1);
-        self.fields.reserve_exact(len - self.fields.len().min(len));
-        self.fields.resize(len.max(self.fields.len()), 0);
+        if len > self.fields.len() {
+            // Exactly so much: the budget of the memory counts on it.
+            self.fields.reserve_exact(len - self.fields.len());
+            self.fields.resize(len, 0);
+        }
     }
 
     fn grow_ends(&mut self) {
         let len = (self.ends.len() * 2).min(self.columns_max + 1);
-        self.ends.resize(len.max(self.ends.len()), 0);
+        if len > self.ends.len() {
+            self.ends.resize(len, 0);
+        }
     }
 }
 

@@ -77,6 +77,7 @@ fn a_stream_cut_short_or_damaged_is_corrupt() {
     assert_eq!(summary(b"\x1f", &Limits::default()).unwrap().columns.len(), 1);
     assert_eq!(kind(b""), ErrorKind::Empty);
     assert_eq!(kind(&gzip(b"")), ErrorKind::Empty);
+    assert_eq!(kind(&gzip(&gzip(b"a\n1\n"))), ErrorKind::Unsupported);
 }
 
 #[test]
@@ -102,7 +103,11 @@ fn after_an_error_the_decoder_repeats_it() {
 
 proptest! {
     #[test]
-    fn damage_anywhere_gives_the_same_answer_however_it_is_cut(at in 0usize..10_000, flip in 1u8..255, size in 1usize..50) {
+    fn damage_anywhere_gives_the_same_answer_however_it_is_cut(
+        at in 0usize..10_000,
+        flip in 1u8..255,
+        size in 1usize..50,
+    ) {
         let mut bytes = gzip(&table(200));
         let at = at % bytes.len();
         bytes[at] ^= flip;

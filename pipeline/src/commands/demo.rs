@@ -69,7 +69,7 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
     let results = collect(&config, tasks).await;
     stop.cancel();
     for worker in workers {
-        worker.await.map_err(|error| Error::Demo(format!("a worker died: {error}")))??;
+        worker.await.map_err(|error| Error::Other(format!("a worker died: {error}")))??;
     }
     let results = results?;
 
@@ -182,7 +182,7 @@ async fn collect(config: &Config, tasks: usize) -> Result<BTreeMap<String, Resul
     progress.finish_and_clear();
     match waited {
         Ok(done) => done.map(|()| results),
-        Err(_) => Err(Error::Demo(format!(
+        Err(_) => Err(Error::Other(format!(
             "only {} of {tasks} results came within {} s; LOG_LEVEL=debug says more",
             results.len(),
             DEADLINE.as_secs()

@@ -70,8 +70,16 @@ fn summarize(file: &str) -> Result<Summary, Box<dyn std::error::Error>> {
 
 /// The summary's data frame as a table: one row per column of the file.
 fn table(file: &str, summary: &Summary) -> Result<String, Error> {
+    let frame = summary.to_data_frame().map_err(|error| Error::Other(error.to_string()))?;
     let mut table = Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY);
+    table.set_header(frame.columns().iter().map(|column| column.name().to_string()));
+    for row in 0..frame.height() {
+        table.add_row(frame.columns().iter().map(|column| match column.get(row) {
+            Ok(value) if !value.is_null() => value.str_value().into_owned(),
+            _ => String::new(),
+        }));
+    }
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::config::{
-    Config, Kafka, Log, LogFormat, LogLang, OffsetReset, SaslMechanism, Secret, Security, SecurityProtocol,
-    Storage, Variables, Worker, WorkerType,
+    Config, Kafka, Log, LogFormat, LogLang, OffsetReset, S3, SaslMechanism, Secret, Security,
+    SecurityProtocol, Storage, Variables, Worker, WorkerType,
 };
 
 /// One variable that is wrong.
@@ -208,7 +208,6 @@ fn security(reader: &mut Reader) -> Security {
 fn storage(reader: &mut Reader) -> Storage {
     let storage = Storage {
         server: reader.text_or("OBS_SERVER", ""),
-        region: reader.text("OBS_REGION"),
         access_key: reader.text("OBS_ACCESS_KEY"),
         secret_key: reader.text("OBS_SECRET_KEY").map(Secret::new),
         security_token: reader.text("OBS_SECURITY_TOKEN").map(Secret::new),
@@ -216,6 +215,7 @@ fn storage(reader: &mut Reader) -> Storage {
         resolve: reader.get("OBS_RESOLVE").and_then(|address| address.parse().ok()),
         source_bucket: reader.text("OBS_SOURCE_BUCKET"),
         dest_bucket: reader.text("OBS_DEST_BUCKET"),
+        s3: s3(reader),
     };
     if reader.get("OBS_RESOLVE").is_some() && storage.resolve.is_none() {
         reader.refuse("OBS_RESOLVE", "an IP address and a port, such as 10.0.0.7:443");
@@ -226,6 +226,20 @@ fn storage(reader: &mut Reader) -> Storage {
         }
     }
     storage
+}
+
+/// The region that Amazon's tools take when none is named, and that other servers do not care about.
+const S3_REGION: &str = "us-east-1";
+
+fn s3(reader: &mut Reader) -> S3 {
+    let region = reader.text("AWS_REGION").or_else(|| reader.text("AWS_DEFAULT_REGION"));
+    S3 {
+        endpoint: reader.text("AWS_ENDPOINT_URL"),
+        region: region.unwrap_or_else(|| S3_REGION.to_owned()),
+        access_key: reader.text("AWS_ACCESS_KEY_ID"),
+        secret_key: reader.text("AWS_SECRET_ACCESS_KEY").map(Secret::new),
+        session_token: reader.text("AWS_SESSION_TOKEN").map(Secret::new),
+    }
 }
 
 fn worker(reader: &mut Reader, worker_type: WorkerType) -> Worker {

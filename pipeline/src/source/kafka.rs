@@ -26,7 +26,7 @@ use crate::config::{Kafka, OffsetReset};
 use crate::failure::{Failure, Kind, Stage};
 use crate::kafka::{client_config, refusal, setup_failure};
 use crate::source::{Bounds, Claim, Intake, Source};
-use crate::task::{Offset, Partition, Position};
+use crate::task::{Offset, PAYLOAD_BYTES_MAX, Partition, Position};
 use crate::telemetry;
 
 mod commit_async;
@@ -183,7 +183,9 @@ fn receive(message: &BorrowedMessage<'_>, intake: &Arc<Intake>, claims: Option<&
     let partition = Partition { topic: message.topic().into(), id: message.partition() };
     let position = Position { partition, offset: Offset(message.offset()) };
     // Copied, not borrowed: a borrowed message pins the whole fetch buffer for as long as the work takes.
-    let payload = Bytes::copy_from_slice(message.payload().unwrap_or_default());
+    let payload = message.payload().unwrap_or_default();
+    // One byte beyond what a task may have is enough to see that it is none.
+    let payload = Bytes::copy_from_slice(&payload[..payload.len().min(PAYLOAD_BYTES_MAX + 1)]);
     // After the end of the intake nothing is received any more: the offset stays with the broker.
     let Some(claims) = claims else { return };
     match intake.receive(position.clone(), payload) {
@@ -202,6 +204,10 @@ fn judge(error: KafkaError, topic: &str) -> Result<(), Failure> {
     if let Some((kind, advice)) = code.and_then(refusal) {
         let context = format!("the broker refuses to serve tasks of {topic}; {advice}");
         return Err(Failure::new(Stage::Claim, kind, context).because(error));
+    }
+    if let KafkaError::MessageConsumptionFatal(_) = error {
+        let context = "the consumer cannot go on; restart the worker";
+        return Err(Failure::new(Stage::Claim, Kind::BrokerRefused, context).because(error));
     }
     let advice = match code {
         Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {

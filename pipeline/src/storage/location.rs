@@ -14,7 +14,7 @@ pub enum Location {
         /// Keys are below this; empty for none.
         prefix: String,
     },
-    /// A bucket at an S3 endpoint, as the AWS environment describes it.
+    /// A bucket at an S3 endpoint.
     S3 {
         /// The bucket.
         bucket: String,

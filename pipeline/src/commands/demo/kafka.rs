@@ -73,7 +73,7 @@ pub(super) fn results(kafka: &Kafka) -> Result<impl Stream<Item = Result<ResultM
     Ok(stream::unfold(consumer, async |consumer| {
         let message = match consumer.recv().await {
             Ok(message) => serde_json::from_slice(message.payload().unwrap_or_default())
-                .map_err(|error| Error::Demo(format!("a result cannot be read: {error}"))),
+                .map_err(|error| Error::Other(format!("a result cannot be read: {error}"))),
             Err(error) => Err(kafka_error("could not read results", &error)),
         };
         Some((message, consumer))
@@ -81,7 +81,7 @@ pub(super) fn results(kafka: &Kafka) -> Result<impl Stream<Item = Result<ResultM
 }
 
 fn kafka_error(what: &str, error: &KafkaError) -> Error {
-    Error::Demo(format!("{what}: {error}"))
+    Error::Other(format!("{what}: {error}"))
 }
 
 /// librdkafka's own log goes where the worker's goes.
