@@ -116,6 +116,9 @@ pub fn parse(payload: &[u8]) -> Result<Task, NotATask> {
     if payload.is_empty() {
         return Err(NotATask::Empty);
     }
+    if payload.len() > PAYLOAD_BYTES_MAX {
+        return Err(NotATask::TooLarge);
+    }
     let value: Value =
         serde_json::from_slice(payload).map_err(|error| NotATask::NotJson(error.to_string()))?;
     let Value::Object(mut fields) = value else { return Err(NotATask::NotAnObject) };
@@ -174,7 +177,7 @@ mod tests {
         let long = format!(r#"{{"key":"{}"}}"#, "k".repeat(NAME_BYTES_MAX + 1));
         assert_eq!(parse(long.as_bytes()), Err(NotATask::NameTooLong("key")));
         let large = format!(r#"{{"key":"a","more":"{}"}}"#, "m".repeat(PAYLOAD_BYTES_MAX));
-        assert_eq!(parse(large.as_bytes()), Err(NotATask::TooLarge));
+        assert!(parse(large.as_bytes()) == Err(NotATask::TooLarge));
         assert!(matches!(parse(b"{\"key\":"), Err(NotATask::NotJson(_))));
         assert!(matches!(parse(b"\xff\xfe"), Err(NotATask::NotJson(_))));
     }

@@ -285,3 +285,34 @@ impl Records {
 fn breaks(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|&&b| b == b'\n').count() as u64
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    struct Nowhere;
+
+    impl Sink for Nowhere {
+        fn record(&mut self, _: &Record<'_>) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn buffers_never_outgrow_the_limits() {
+        let limits = Limits {
+            columns_max: 1_000,
+            field_bytes_max: 10_000,
+            record_bytes_max: 10_000,
+            ..Limits::default()
+        };
+        for endless in [&b"x"[..], b",", b"x,"] {
+            let mut records = Records::new(b',', &limits);
+            let error = records.feed(&endless.repeat(50_000), &mut Nowhere).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Limit);
+            assert!(records.fields.capacity() <= 10_001, "{} bytes", records.fields.capacity());
+            assert!(records.ends.len() <= 1_001, "{} ends", records.ends.len());
+        }
+    }
+}

@@ -1,3 +1,5 @@
+//! CSV through the public decoder: every rule of reading, whole and in pieces.
+
 use proptest::prelude::*;
 
 use crate::summary::{Bound, ColumnType};

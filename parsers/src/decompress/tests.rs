@@ -1,3 +1,5 @@
+//! Compressed input: members, damage, limits.
+
 use std::io::Write;
 
 use flate2::{Compression as Level, write::GzEncoder};
@@ -87,6 +89,8 @@ fn a_bomb_is_refused_early() {
     assert_eq!(error.kind(), ErrorKind::Limit);
     assert!(error.to_string().contains("bomb"), "{error}");
     assert_eq!(read(&bomb, 1_000, &Limits::default()).unwrap_err(), error);
+    let mut decoder = decoder("t.csv", &Limits::default()).unwrap();
+    assert_eq!(decoder.feed(&bomb[..33_000]).unwrap_err(), error, "refused before its end");
     let size = Limits { decompressed_bytes_max: 1_000, ..Limits::default() };
     assert_eq!(summary(&gzip(&table(5_000)), &size).unwrap_err().kind(), ErrorKind::Limit);
     let enough = Limits { decompressed_bytes_max: table(50).len() as u64, ..Limits::default() };
