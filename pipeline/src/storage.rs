@@ -392,8 +392,10 @@ impl Answer {
         if let Some(id) = id {
             text.push_str(&format!(" (request {id})"));
         }
-        if let Some(source) = std::error::Error::source(error) {
+        let mut below = std::error::Error::source(error);
+        while let Some(source) = below {
             text.push_str(&format!(": {source}"));
+            below = source.source();
         }
         Answer(text)
     }

@@ -73,9 +73,11 @@ fn table(file: &str, summary: &Summary) -> Result<String, Error> {
     let frame = summary.to_data_frame().map_err(|error| Error::Other(error.to_string()))?;
     let mut table = Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY);
-    table.set_header(frame.columns().iter().map(|column| column.name().to_string()));
+    // A statistic that no column has needs no place on the screen.
+    let told: Vec<_> = frame.columns().iter().filter(|column| column.null_count() < frame.height()).collect();
+    table.set_header(told.iter().map(|column| column.name().to_string()));
     for row in 0..frame.height() {
-        table.add_row(frame.columns().iter().map(|column| match column.get(row) {
+        table.add_row(told.iter().map(|column| match column.get(row) {
             Ok(value) if !value.is_null() => value.str_value().into_owned(),
             _ => String::new(),
         }));
