@@ -133,6 +133,8 @@ async fn every_stage_times_every_fault() {
                 Fault::Error(Kind::PermissionDenied),
                 Stopped { kind: Kind::PermissionDenied },
             ),
+            // Tries are not counted, so none are missing when it ends.
+            ("an outage longer than all tries", 7, Fault::Error(Kind::StorageDown), Success { attempt: 1 }),
             ("a timeout that passes", 1, Fault::Hang, Success { attempt: 2 }),
             (
                 "a timeout that does not",

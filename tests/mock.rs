@@ -1,8 +1,8 @@
 //! The whole worker in this process, on librdkafka's mock cluster and the OBS server.
 
 use kit::dataset::{good_samples, sample};
-use kit::kafka::{Client, Topics, mock};
-use kit::live::variables;
+use kit::kafka::{Client, Topics, mock, refuse_commits};
+use kit::live::{variables, with};
 use kit::obs::{Effect, Fault, ObsServer, Op, Options};
 use kit::rig::task;
 use pipeline::config::{Config, WorkerType};
@@ -11,6 +11,33 @@ use pipeline::worker;
 use tokio_util::sync::CancellationToken;
 
 const PARTITIONS: i32 = 3;
+
+/// A commit that was refused is sent again by the client, after newer ones: the position must end at the newest.
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_commits_do_not_take_the_position_back() {
+    let topics = Topics::new("refused");
+    let cluster = mock(&topics, 1);
+    let server = ObsServer::start(Options { buckets: vec!["out".to_owned()], ..Options::default() }).await;
+    let client = Client::new(&cluster.bootstrap_servers(), &topics);
+    let variables = variables(&cluster.bootstrap_servers(), &topics, &server);
+    let variables = with(variables, &[("KAFKA_AUTO_COMMIT_INTERVAL_MS", "10")]).into_iter().collect();
+    let config = Config::from_variables(&variables, WorkerType::MultiProcess).unwrap();
+    server.put("in", "a.csv", "a\n1\n");
+    refuse_commits(&cluster, 3);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn({
+        let stop = stop.clone();
+        async move { worker::run(&config, stop.cancelled_owned()).await }
+    });
+    for sent in 1..=20 {
+        client.send(&[task("a.csv")], 1).await;
+        client.wait_for_results(sent).await;
+    }
+    client.wait_for_no_lag(1).await;
+    stop.cancel();
+    assert_eq!(running.await.unwrap().unwrap().succeeded, 20);
+    assert_eq!(client.lag(1)[&0], 0, "still at the newest");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_task_is_summarised_published_and_committed_through_storage_faults() {

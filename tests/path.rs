@@ -66,11 +66,14 @@ async fn what_cannot_succeed_fails_with_a_result_and_blocks_nothing() {
         task("empty.csv"),
         task("torn.csv"),
         r#"{"key":"good.csv","bucket":"file:///etc"}"#.to_owned(),
+        // Places that this worker, without OBS_SERVER, does not know.
+        r#"{"key":"good.csv","bucket":"whatever"}"#.to_owned(),
+        r#"{"key":"good.csv","dest_bucket":"obs://b"}"#.to_owned(),
         task("good.csv"),
     ];
     let outcome = rig.run(&messages, 1).await;
-    assert_eq!(outcome.report.unwrap(), Report { succeeded: 1, failed: 8 });
-    assert_eq!(outcome.committable, [(0, NextOffset(9))]);
+    assert_eq!(outcome.report.unwrap(), Report { succeeded: 1, failed: 10 });
+    assert_eq!(outcome.committable, [(0, NextOffset(11))]);
     let kinds: Vec<(i64, Option<String>)> = {
         let mut results = rig.results.messages();
         results.sort_by_key(|result| result.task.offset);
@@ -84,6 +87,8 @@ async fn what_cannot_succeed_fails_with_a_result_and_blocks_nothing() {
         Some("unaddressable_key"),
         Some("malformed_file"),
         Some("malformed_file"),
+        Some("forbidden_location"),
+        Some("forbidden_location"),
         Some("forbidden_location"),
         None,
     ];
@@ -157,6 +162,26 @@ async fn stages_fill_up_to_their_bounds_and_no_further() {
     assert_eq!(outcome.report.unwrap().succeeded, 50);
     let offsets: BTreeSet<i64> = rig.results.messages().iter().map(|result| result.task.offset).collect();
     assert_eq!(offsets.len(), 50);
+}
+
+/// One thread, and one file whose parse does not end: the others go on.
+#[tokio::test]
+async fn a_stuck_parse_stops_no_other_file_even_with_one_thread() {
+    let mut rig = Rig::new(&[("POOL_SIZE", "1")]);
+    rig.put("stuck.csv", "a\n1\n").await;
+    let mut tasks = vec![task("stuck.csv")];
+    for number in 0..20 {
+        rig.put(&format!("{number}.csv"), "a\n1\n").await;
+        tasks.push(task(&format!("{number}.csv")));
+    }
+    let mut stages = rig.stages();
+    let parse = pipeline::failure::Stage::Parse;
+    stages.parse = kit::faulty::Faulty::around(stages.parse, parse, "stuck", 1, kit::faulty::Fault::Hang);
+    let results = rig.results.clone();
+    rig.config.worker.drain_timeout = kit::rig::SHORT;
+    let shutdown = async move { kit::eventually("the others", || results.messages().len() == 20).await };
+    let outcome = rig.run_with(rig.source(&tasks, 1), stages, shutdown).await;
+    assert_eq!(outcome.report.unwrap().succeeded, 20);
 }
 
 /// Invariant 1, and the product's promise: a slow file does not hold up the others, only their commit.

@@ -13,8 +13,12 @@ use pipeline::storage::{Bucket, Storage};
 const SERVICE: &str = "http://obs.test-1.myhuaweicloud.com";
 
 fn storage(variables: &[(&str, &str)]) -> std::sync::Arc<Storage> {
-    let variables: Variables =
-        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let server = [("OBS_SERVER", "memory://")];
+    let variables: Variables = server
+        .iter()
+        .chain(variables)
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
     Storage::new(&Config::from_variables(&variables, WorkerType::MultiProcess).unwrap().storage).unwrap()
 }
 
@@ -87,6 +91,64 @@ async fn a_wrong_secret_stops_and_a_missing_object_does_not() {
     server.rotate("AKTEST0123456789", "another secret", None);
     let failure = read(&bucket, "missing.csv").await.unwrap_err();
     assert_eq!(failure.kind, Kind::PermissionDenied, "{}", failure.chain());
+}
+
+/// A storage whose source and destination are `in`.
+fn configured(server: &ObsServer, source: &str) -> std::sync::Arc<Storage> {
+    let options = Options::default();
+    storage(&[
+        ("OBS_SERVER", SERVICE),
+        ("OBS_RESOLVE", &server.address().to_string()),
+        ("OBS_ACCESS_KEY", &options.access_key),
+        ("OBS_SECRET_KEY", &options.secret_key),
+        ("OBS_SOURCE_BUCKET", source),
+        ("OBS_DEST_BUCKET", "in"),
+    ])
+}
+
+#[tokio::test]
+async fn one_forbidden_object_fails_its_task_and_a_forbidden_destination_stops_the_worker() {
+    let (server, _) = server().await;
+    let bucket = configured(&server, "in").bucket("in", Stage::Download).unwrap();
+    let forbid =
+        |operation| Fault::new(operation, Effect::Status(403, "AccessDenied")).on("private/*").always();
+    server.faults().add(forbid(Op::Head));
+    server.faults().add(forbid(Op::Put));
+    assert_eq!(read(&bucket, "private/a.csv").await.unwrap_err().kind, Kind::Forbidden);
+    assert_eq!(bucket.put("private/a.json", bytes(10)).await.unwrap_err().kind, Kind::PermissionDenied);
+    // A bucket that only a task names is the task's own fault.
+    server.put("other", "private/a.csv", bytes(1));
+    let other = configured(&server, "in").bucket("other", Stage::Upload).unwrap();
+    assert_eq!(other.put("private/a.json", bytes(10)).await.unwrap_err().kind, Kind::Forbidden);
+    // Without the right to list, a missing object of the source looks like this: better stop than fail a topic.
+    server.faults().add(Fault::new(Op::List, Effect::Status(403, "AccessDenied")).always());
+    assert_eq!(read(&bucket, "private/a.csv").await.unwrap_err().kind, Kind::PermissionDenied);
+}
+
+#[tokio::test]
+async fn a_misspelt_bucket_is_noticed_before_a_task_is_taken() {
+    let (server, _) = server().await;
+    configured(&server, "in").check().await.unwrap();
+    assert_eq!(configured(&server, "inn").check().await.unwrap_err().kind, Kind::Misconfigured);
+    server.rotate("another", "secret", None);
+    assert_eq!(configured(&server, "in").check().await.unwrap_err().kind, Kind::PermissionDenied);
+
+    let folder = tempfile::tempdir().unwrap();
+    let misspelt = format!("file://{}/misspelt", folder.path().display());
+    let variables = [("OBS_SOURCE_BUCKET".to_owned(), misspelt)].into();
+    let config = Config::from_variables(&variables, WorkerType::MultiProcess).unwrap();
+    assert_eq!(Storage::new(&config.storage).unwrap_err().kind, Kind::Misconfigured);
+    assert!(!folder.path().join("misspelt").exists(), "and not made");
+}
+
+#[tokio::test]
+async fn an_outage_is_told_from_a_failing_object() {
+    let (server, bucket) = server().await;
+    server.put("in", "a.csv", bytes(10));
+    server.faults().add(Fault::new(Op::Head, Effect::Status(500, "InternalError")).always());
+    assert_eq!(read(&bucket, "a.csv").await.unwrap_err().kind, Kind::StorageUnavailable);
+    server.faults().add(Fault::new(Op::List, Effect::Status(500, "InternalError")).always());
+    assert_eq!(read(&bucket, "a.csv").await.unwrap_err().kind, Kind::StorageDown);
 }
 
 #[tokio::test]

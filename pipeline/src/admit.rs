@@ -16,9 +16,9 @@ use crate::failure::{Failure, Stage};
 use crate::path::{Job, Work};
 use crate::storage::{Bucket, Meta, Storage};
 
-/// How much a parser may need for every byte of the object: tables of the values, and compressed input that
-/// unfolds. Above the decoder's own bound more input needs no more memory.
-const EXPANSION: u64 = 8;
+/// How much a parser may need for every byte of the object: in the worst file each byte is a column with tables of its
+/// own. Above the decoder's own bound more input needs no more memory.
+const EXPANSION: u64 = 256;
 
 /// An object that may be downloaded.
 #[derive(Debug)]
@@ -45,15 +45,18 @@ impl Admit {
         Admit { storage, budget, parser_bytes_max }
     }
 
-    /// The memory, in bytes, that an object of this size will need: buffer and parser together.
-    fn cost(&self, size: u64) -> u64 {
-        size.min(BUFFER_BYTES) + size.saturating_mul(EXPANSION).min(self.parser_bytes_max)
+    /// The memory, in bytes, that an object will need: buffer and parser together.
+    fn cost(&self, key: &str, size: u64) -> u64 {
+        // What unfolds may be a thousand times as large: there the size says nothing.
+        let unfolds = key.to_ascii_lowercase().ends_with(".gz");
+        let parser = if unfolds { self.parser_bytes_max } else { size.saturating_mul(EXPANSION) };
+        size.min(BUFFER_BYTES) + parser.min(self.parser_bytes_max)
     }
 
     async fn admit(self, job: Arc<Job>) -> Result<Admitted, Failure> {
         let bucket = self.storage.bucket(&job.source.bucket, Stage::Download)?;
         let meta = bucket.stat(&job.source.key, Stage::Download).await?;
-        let share = self.budget.take(self.cost(meta.size)).await;
+        let share = self.budget.take(self.cost(&job.source.key, meta.size)).await;
         Ok(Admitted { bucket, meta, share })
     }
 }

@@ -60,6 +60,9 @@ pub enum Refused {
     /// The partition is not assigned to this worker.
     #[error("the partition is not assigned to this worker")]
     NotAssigned,
+    /// The intake has ended.
+    #[error("the intake has ended")]
+    Closed,
     /// The offset, or a higher one, was received before under this assignment.
     #[error("the offset was already received")]
     AlreadyReceived,

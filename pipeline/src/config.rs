@@ -212,8 +212,8 @@ pub struct Worker {
     pub retry_min: Duration,
     /// `PIPELINE_RETRY_MAX_MS`: the longest pause between tries.
     pub retry_max: Duration,
-    /// `PIPELINE_DRAIN_TIMEOUT_MS`: how long a shutdown waits for work in flight. Below the 30 s that most
-    /// orchestrators grant.
+    /// `PIPELINE_DRAIN_TIMEOUT_MS`: how long a shutdown waits for work in flight. With the leaving below
+    /// the 30 s that most orchestrators grant.
     pub drain_timeout: Duration,
     /// `PIPELINE_REVOKE_TIMEOUT_MS`: how long a rebalance waits for work in flight. Below the session
     /// timeout, else the broker gives up on this worker.

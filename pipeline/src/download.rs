@@ -28,9 +28,9 @@ use crate::storage::{Bucket, Meta};
 /// small enough to stay in the cache.
 const PIECE_BYTES: usize = 512 << 10;
 /// Pieces buffered between network and parser.
-const PIECES_MAX: usize = 8;
-/// What one open object may hold in its buffer.
-pub const BUFFER_BYTES: u64 = (PIECE_BYTES * (PIECES_MAX + 2)) as u64;
+const PIECES_MAX: usize = 4;
+/// What one open object may hold: its buffer, as much again in the parser's hands, and the pieces between them.
+pub const BUFFER_BYTES: u64 = (PIECE_BYTES * (2 * PIECES_MAX + 2)) as u64;
 
 /// An open object.
 #[derive(Debug)]

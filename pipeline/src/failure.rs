@@ -61,6 +61,8 @@ pub enum Kind {
     UnaddressableKey,
     /// The task names a place this worker may not touch.
     ForbiddenLocation,
+    /// This worker, whose credentials are good, may not touch what the task names.
+    Forbidden,
     /// The object does not exist.
     NotFound,
     /// No parser knows this kind of file.
@@ -75,6 +77,8 @@ pub enum Kind {
     ObjectChanged,
     /// The storage answered with an error that may pass, or not at all.
     StorageUnavailable,
+    /// The storage answers nobody: an outage, which no number of tries ends.
+    StorageDown,
     /// What was stored is not what was sent.
     UploadUnverified,
     /// The stage did not end within its deadline.
@@ -101,6 +105,7 @@ impl Kind {
         match self {
             Kind::ObjectChanged
             | Kind::StorageUnavailable
+            | Kind::StorageDown
             | Kind::UploadUnverified
             | Kind::TimedOut
             | Kind::Cancelled
@@ -109,6 +114,7 @@ impl Kind {
             Kind::NotATask
             | Kind::UnaddressableKey
             | Kind::ForbiddenLocation
+            | Kind::Forbidden
             | Kind::NotFound
             | Kind::UnsupportedFormat
             | Kind::MalformedFile
@@ -120,12 +126,18 @@ impl Kind {
         }
     }
 
+    /// Whether tries are not counted: nothing about the task is wrong.
+    pub fn is_outage(self) -> bool {
+        self == Kind::StorageDown
+    }
+
     /// The kind's name in results (`error_kind`) and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::NotATask => "not_a_task",
             Kind::UnaddressableKey => "unaddressable_key",
             Kind::ForbiddenLocation => "forbidden_location",
+            Kind::Forbidden => "forbidden",
             Kind::NotFound => "not_found",
             Kind::UnsupportedFormat => "unsupported_format",
             Kind::MalformedFile => "malformed_file",
@@ -133,6 +145,7 @@ impl Kind {
             Kind::LimitExceeded => "limit_exceeded",
             Kind::ObjectChanged => "object_changed",
             Kind::StorageUnavailable => "storage_unavailable",
+            Kind::StorageDown => "storage_down",
             Kind::UploadUnverified => "upload_unverified",
             Kind::TimedOut => "timed_out",
             Kind::Panicked => "panicked",

@@ -24,9 +24,11 @@ pub fn client_config(kafka: &Kafka) -> ClientConfig {
             .set("sasl.username", &security.sasl_username)
             .set("sasl.password", security.sasl_password.reveal());
     }
-    if let Some(path) = &security.ssl_ca_location {
-        config.set("ssl.ca.location", path.to_string_lossy());
-    }
+    // Left alone, a vendored OpenSSL would look for the system's certificates where it was built to, not where they are.
+    match &security.ssl_ca_location {
+        Some(path) => config.set("ssl.ca.location", path.to_string_lossy()),
+        None => config.set("ssl.ca.location", "probe"),
+    };
     config
 }
 

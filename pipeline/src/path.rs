@@ -7,10 +7,11 @@
 //!   partition of one stage is a failure of that task and of nothing else;
 //! - a stage holds at most its bound of tasks, and works on while the stage below is busy: each stage's future
 //!   is a spawned task, so nobody's polling can stall it;
-//! - a task whose partition was lost is stopped and published by nobody.
+//! - a task whose partition was lost is stopped, and nothing more of it is sent.
 //!
 //! Never: a stage that knows another one, or a retry here. The verdict says "again", the worker decides when.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -104,8 +105,9 @@ impl Bounds {
         Bounds {
             admissions_max: worker.downloads_max.saturating_mul(4).min(worker.tasks_max),
             downloads_max: worker.downloads_max.min(worker.tasks_max),
-            // One more than threads, so that a file that waits for bytes does not leave a thread idle.
-            parses_max: if worker.pool_size == 1 { 1 } else { worker.pool_size * 2 },
+            // A file holds its place while its bytes arrive, so there are more places than threads: one slow file must
+            // not stop the others. Threads are bounded by the pool, memory by the budget.
+            parses_max: (worker.pool_size * 2).max(worker.downloads_max),
             uploads_max: worker.uploads_max,
             publishes_max: worker.publishes_max,
             download_timeout: worker.download_timeout,
@@ -228,7 +230,15 @@ impl<T: Send + 'static> Carried<T> {
         };
         async move {
             let state = match working {
-                Ok(working) => supervise(stage, deadline, &claim, working).await,
+                Ok(working) if deadline == NO_DEADLINE => {
+                    // Waiting to begin, it has not begun.
+                    let leaving = pin!(claim.leaving());
+                    supervise(stage, deadline, leaving, working).await
+                }
+                Ok(working) => {
+                    let lost = pin!(claim.lost());
+                    supervise(stage, deadline, lost, working).await
+                }
                 Err(failure) => Err(failure),
             };
             Carried { claim, job, state }
@@ -254,7 +264,9 @@ impl Carried<Success> {
                     Verdict::Released
                 }
                 Err(failure) if failure.status() == Status::Fatal => Verdict::Fatal(failure),
-                Err(failure) if failure.status() == Status::Retry && !last => Verdict::Again(failure),
+                Err(failure) if failure.status() == Status::Retry && (!last || failure.kind.is_outage()) => {
+                    Verdict::Again(failure)
+                }
                 state => {
                     let outcome: Outcome = Arc::new(state);
                     let announced = Carried { claim, job, state: Ok(Arc::clone(&outcome)) };
@@ -275,16 +287,15 @@ impl Carried<Success> {
     }
 }
 
-/// Waits for a stage's work: until it ends, however it ends, its deadline passes, or the partition is lost.
+/// Waits for a stage's work: until it ends, however it ends, its deadline passes, or `ended` says that it is void.
 async fn supervise<U>(
     stage: Stage,
     deadline: Duration,
-    claim: &Claim,
+    ended: impl Future<Output = ()> + Unpin,
     working: AbortOnDropHandle<Result<U, Failure>>,
 ) -> Result<U, Failure> {
-    let lost = std::pin::pin!(claim.lost());
-    let finished = std::pin::pin!(timeout(deadline, working));
-    match select(finished, lost).await {
+    let finished = pin!(timeout(deadline, working));
+    match select(finished, ended).await {
         Either::Left((Ok(Ok(outcome)), _)) => outcome,
         Either::Left((Ok(Err(join)), _)) if join.is_panic() => Err(Failure::new(
             stage,
@@ -297,7 +308,7 @@ async fn supervise<U>(
             Kind::TimedOut,
             format!("did not end within {} ms", deadline.as_millis()),
         )),
-        Either::Right(_) => Err(Failure::new(stage, Kind::Cancelled, "the partition was lost")),
+        Either::Right(_) => Err(Failure::new(stage, Kind::Cancelled, "the partition leaves")),
     }
 }
 
@@ -340,7 +351,7 @@ impl Job {
         self.source.key = task.key;
         let missing = |field: &str, variable: &str| {
             let context = format!("the task names no `{field}` and {variable} is not set; set one of them");
-            Failure::new(Stage::Claim, Kind::Misconfigured, context)
+            Failure::new(Stage::Claim, Kind::NotATask, context)
         };
         self.source.bucket = task
             .bucket

@@ -158,6 +158,17 @@ struct Assignment {
     window_full: bool,
 }
 
+impl State {
+    fn lose(&mut self, partitions: &[Partition]) {
+        for partition in partitions {
+            self.ledger.revoke(partition);
+            if let Some(assignment) = self.assignments.remove(partition) {
+                assignment.hold.send_replace(Hold::Lost);
+            }
+        }
+    }
+}
+
 impl Assignment {
     /// Held → leaving; never back from lost.
     fn start_leaving(&self) {
@@ -217,9 +228,9 @@ impl Intake {
         self.notify();
     }
 
-    /// Partitions are about to be revoked: waits until their live claims are settled, at most `deadline`.
-    /// Work that has not begun gives up at once. Blocks the calling thread on purpose: the rebalance must
-    /// not go on meanwhile. Returns what may be committed for them.
+    /// Partitions are revoked: waits until their live claims are settled, at most `deadline`, then gives them up.
+    /// Work that has not begun gives up at once. Blocks the calling thread on purpose: the rebalance must not go on
+    /// meanwhile. Returns what may be committed for them: nothing can be finished between that and the end.
     pub fn leave(&self, partitions: &[Partition], deadline: Duration) -> Vec<(Partition, NextOffset)> {
         let until = Instant::now() + deadline;
         let mut state = self.lock();
@@ -237,22 +248,19 @@ impl Intake {
             }
             (state, _) = self.left.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
         }
-        partitions
+        let committable = partitions
             .iter()
             .filter_map(|partition| Some((partition.clone(), state.ledger.committable(partition)?)))
-            .collect()
+            .collect();
+        state.lose(partitions);
+        drop(state);
+        self.notify();
+        committable
     }
 
     /// Partitions are gone: their claims are void from now on.
     pub fn lose(&self, partitions: &[Partition]) {
-        let mut state = self.lock();
-        for partition in partitions {
-            state.ledger.revoke(partition);
-            if let Some(assignment) = state.assignments.remove(partition) {
-                assignment.hold.send_replace(Hold::Lost);
-            }
-        }
-        drop(state);
+        self.lock().lose(partitions);
         self.notify();
     }
 
@@ -267,9 +275,12 @@ impl Intake {
     /// Books a received message and issues its claim.
     ///
     /// # Errors
-    /// [`Refused`] when the partition is not assigned or the offset was seen before.
+    /// [`Refused`] when the intake has ended, the partition is not assigned, or the offset was seen before.
     pub fn receive(self: &Arc<Self>, position: Position, payload: Bytes) -> Result<Claim, Refused> {
         let mut state = self.lock();
+        if !state.open {
+            return Err(Refused::Closed);
+        }
         let partition = position.partition.clone();
         let ticket = state.ledger.receive(position)?;
         let generation = ticket.generation();
@@ -418,10 +429,17 @@ mod tests {
         let late_claim = finisher.join().unwrap();
         let committable = intake.leave(&[partition(0)], Duration::ZERO);
         assert_eq!(committable, vec![(partition(0), NextOffset(1))]);
-        assert_eq!(late_claim.hold(), Hold::Leaving);
-        intake.lose(&[partition(0)]);
         assert_eq!(late_claim.hold(), Hold::Lost);
         assert_eq!(late_claim.finish(), Err(Fenced));
+        assert_eq!(intake.live(), 0);
+    }
+
+    #[test]
+    fn nothing_is_received_after_the_end() {
+        let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100 });
+        intake.assign(partition(0));
+        intake.drain();
+        assert_eq!(receive(&intake, 0, 0).unwrap_err(), Refused::Closed);
         assert_eq!(intake.live(), 0);
     }
 

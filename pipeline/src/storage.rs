@@ -14,6 +14,7 @@
 //! Never: a place on this machine that only a message names ([`Storage::bucket`]).
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,9 +32,11 @@ use crate::failure::{Failure, Kind, Stage};
 mod credentials;
 pub mod location;
 mod obs;
+mod probe;
 
 use credentials::Credentials;
 use location::{Endpoint, Location, check_key, locate};
+use probe::{PROBE_TIMEOUT, Probe};
 
 /// For one metadata request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -65,8 +68,14 @@ pub struct Storage {
 pub struct Bucket {
     name: Arc<str>,
     operator: Operator,
+    /// The same without retries, for the probe.
+    probing: Operator,
+    credentials: Arc<Credentials>,
     /// Whether an object without an etag is one that was not stored.
     has_etags: bool,
+    /// Whether the configuration names the bucket as source, as destination.
+    is_source: bool,
+    is_dest: bool,
 }
 
 /// What is known of an object before it is read.
@@ -111,6 +120,33 @@ impl Storage {
         Ok(Arc::new(storage))
     }
 
+    /// Makes sure that the configured buckets are there and know us, before a task fails because of them.
+    ///
+    /// # Errors
+    /// [`Kind::Misconfigured`] when a bucket or the credentials are missing, [`Kind::PermissionDenied`] when they are
+    /// wrong. A storage that does not answer is no error: tasks wait for it.
+    pub async fn check(&self) -> Result<(), Failure> {
+        let config::Storage { server, source_bucket, dest_bucket, .. } = &self.settings;
+        if !server.is_empty() && !server.starts_with("file:") && !server.starts_with("memory:") {
+            self.credentials.current()?;
+        }
+        for name in [source_bucket, dest_bucket].into_iter().flatten() {
+            let bucket = self.bucket(name, Stage::Claim)?;
+            let (kind, reason) = match probe::probe(&bucket.probing).await {
+                Probe::Missing => {
+                    (Kind::Misconfigured, "does not exist; check OBS_SOURCE_BUCKET and OBS_DEST_BUCKET")
+                }
+                Probe::BadCredentials => (
+                    Kind::PermissionDenied,
+                    "does not accept the credentials; check OBS_ACCESS_KEY, OBS_SECRET_KEY and this machine's clock",
+                ),
+                Probe::Answers | Probe::NoListing | Probe::Silent => continue,
+            };
+            return Err(Failure::new(Stage::Claim, kind, format!("the bucket {name} {reason}")));
+        }
+        Ok(())
+    }
+
     /// The bucket that `name` means.
     ///
     /// # Errors
@@ -121,9 +157,17 @@ impl Storage {
         if let Some(bucket) = buckets.get(name) {
             return Ok(bucket.clone());
         }
-        let location = locate(name, &self.settings.server, stage)?;
-        self.permit(name, &location, stage)?;
-        let bucket = self.open(name, location, stage)?;
+        let opened = locate(name, &self.settings.server, stage).and_then(|location| {
+            self.permit(name, &location, stage)?;
+            self.open(name, location, stage)
+        });
+        let bucket = match opened {
+            // The task's choice, and no reason to stop.
+            Err(failure) if failure.kind == Kind::Misconfigured && !self.is_configured(name) => {
+                return Err(Failure { kind: Kind::ForbiddenLocation, ..failure });
+            }
+            opened => opened?,
+        };
         if buckets.len() < BUCKETS_MAX {
             buckets.insert(name.to_owned(), bucket.clone());
         }
@@ -133,12 +177,9 @@ impl Storage {
     /// A message may choose a bucket, but not a place on this machine: folders and memory only where the
     /// configuration itself points there.
     fn permit(&self, name: &str, location: &Location, stage: Stage) -> Result<(), Failure> {
-        let settings = &self.settings;
         let plain = !name.contains("://");
-        let configured =
-            [&settings.source_bucket, &settings.dest_bucket].into_iter().flatten().any(|own| own == name);
         match location {
-            Location::Folder(_) | Location::Memory(_) if !plain && !configured => {
+            Location::Folder(_) | Location::Memory(_) if !plain && !self.is_configured(name) => {
                 let context = format!(
                     "{name} lies on this machine, and only OBS_SOURCE_BUCKET and OBS_DEST_BUCKET may name such a place"
                 );
@@ -148,7 +189,16 @@ impl Storage {
         }
     }
 
+    fn is_configured(&self, name: &str) -> bool {
+        [&self.settings.source_bucket, &self.settings.dest_bucket]
+            .into_iter()
+            .flatten()
+            .any(|own| own == name)
+    }
+
     fn open(&self, name: &str, location: Location, stage: Stage) -> Result<Bucket, Failure> {
+        let named = |bucket: &Option<String>| bucket.as_deref() == Some(name);
+        let (is_source, is_dest) = (named(&self.settings.source_bucket), named(&self.settings.dest_bucket));
         let has_etags = matches!(location, Location::Obs { .. } | Location::S3 { .. });
         let operator = match location {
             Location::Obs { endpoint, bucket, prefix } => {
@@ -157,9 +207,18 @@ impl Storage {
             }
             Location::S3 { bucket, prefix } => self.open_s3(&bucket, &prefix),
             Location::Folder(path) => {
-                // Written beside and renamed: a crash leaves no half summary under its final name.
-                let beside = format!("{}/.pipeline-uploads", path.trim_end_matches('/'));
-                Operator::new(Fs::default().root(&path).atomic_write_dir(&beside))
+                // opendal would make the folder; a misspelt source must not become an empty one.
+                if !is_dest && !Path::new(&path).is_dir() {
+                    let context = format!("the folder {path} does not exist");
+                    return Err(Failure::new(stage, Kind::NotFound, context));
+                }
+                let mut backend = Fs::default().root(&path);
+                if !is_source {
+                    // Written beside and renamed: a crash leaves no half summary under its final name.
+                    backend = backend
+                        .atomic_write_dir(&format!("{}/.pipeline-uploads", path.trim_end_matches('/')));
+                }
+                Operator::new(backend)
             }
             Location::Memory(_) => Operator::new(Memory::default()),
         };
@@ -173,7 +232,16 @@ impl Storage {
             .with_max_delay(RETRY_DELAY_MAX)
             .with_max_times(RETRIES_MAX);
         let timeouts = TimeoutLayer::new().with_timeout(REQUEST_TIMEOUT).with_io_timeout(IO_TIMEOUT);
-        Ok(Bucket { name: name.into(), operator: operator.layer(timeouts).layer(retries), has_etags })
+        let probes = TimeoutLayer::new().with_timeout(PROBE_TIMEOUT).with_io_timeout(PROBE_TIMEOUT);
+        Ok(Bucket {
+            name: name.into(),
+            probing: operator.clone().layer(probes),
+            operator: operator.layer(timeouts).layer(retries),
+            credentials: Arc::clone(&self.credentials),
+            has_etags,
+            is_source,
+            is_dest,
+        })
     }
 
     fn open_obs(&self, endpoint: &Endpoint, bucket: &str, prefix: &str) -> opendal::Result<Operator> {
@@ -216,8 +284,10 @@ impl Bucket {
     /// As [`failure`] classifies them; [`Kind::UnaddressableKey`] for a key that cannot be used.
     pub async fn stat(&self, key: &str, stage: Stage) -> Result<Meta, Failure> {
         check_key(key, stage)?;
-        let metadata =
-            self.operator.stat(key).await.map_err(|error| self.failure(stage, "find", key, error))?;
+        let metadata = match self.operator.stat(key).await {
+            Ok(metadata) => metadata,
+            Err(error) => return Err(self.explain(stage, "find", key, error).await),
+        };
         let etag = metadata.etag().filter(|etag| !etag.is_empty()).map(str::to_owned);
         Ok(Meta { size: metadata.content_length(), etag })
     }
@@ -260,6 +330,11 @@ impl Bucket {
         key: &str,
         meta: &Meta,
     ) -> Result<impl Stream<Item = Result<Bytes, Failure>> + Send + Unpin + use<>, Failure> {
+        if self.has_etags && meta.etag.is_none() {
+            let context =
+                format!("{}/{key} has no etag, so a read could not tell if it is replaced", self.name);
+            return Err(Failure::new(Stage::Download, Kind::StorageUnavailable, context));
+        }
         let mut reader = self.operator.reader_with(key).content_length_hint(meta.size);
         if let (Some(etag), true) = (&meta.etag, self.operator.info().capability().read_with_if_match) {
             reader = reader.if_match(etag);
@@ -269,7 +344,13 @@ impl Bucket {
         let (bucket, key) = (self.clone(), key.to_owned());
         Ok(stream.map(move |chunk| {
             chunk.map_err(|error| match error.downcast::<opendal::Error>() {
-                Ok(error) => bucket.failure(Stage::Download, "read", &key, error),
+                Ok(error) => match bucket.failure(Stage::Download, "read", &key, error) {
+                    // Refused in the middle, after the lookup was not: the next try tells why.
+                    Failure { kind: Kind::PermissionDenied, stage, context, source } => {
+                        Failure { kind: Kind::StorageUnavailable, stage, context, source }
+                    }
+                    failure => failure,
+                },
                 Err(error) => {
                     let context = format!("could not read {}/{key}", bucket.name);
                     Failure::new(Stage::Download, Kind::StorageUnavailable, context).because(error)
@@ -301,20 +382,18 @@ impl Bucket {
 
     async fn write(&self, key: &str, bytes: Bytes, left: CancellationToken) -> Result<(), Failure> {
         let length = bytes.len() as u64;
-        let failure = |error| self.failure(Stage::Upload, "write", key, error);
-        let mut writer = self
-            .operator
-            .writer_with(key)
-            .chunk(CHUNK_BYTES)
-            .content_type("application/json")
-            .await
-            .map_err(failure)?;
+        let explain = |error| self.explain(Stage::Upload, "write", key, error);
+        let opened = self.operator.writer_with(key).chunk(CHUNK_BYTES).content_type("application/json").await;
+        let mut writer = match opened {
+            Ok(writer) => writer,
+            Err(error) => return Err(explain(error).await),
+        };
         let mut rest = bytes;
         while !rest.is_empty() && !left.is_cancelled() {
             let chunk = rest.split_to(rest.len().min(CHUNK_BYTES));
             if let Err(error) = writer.write(chunk).await {
                 let _ = writer.abort().await;
-                return Err(failure(error));
+                return Err(explain(error).await);
             }
         }
         if left.is_cancelled() {
@@ -329,7 +408,7 @@ impl Bucket {
             }
             Err(error) => {
                 let _ = writer.abort().await;
-                return Err(failure(error));
+                return Err(explain(error).await);
             }
         };
         self.verify(key, length, etag).await
@@ -348,6 +427,24 @@ impl Bucket {
         }
         let context = format!("{name}/{key}: sent {length} bytes, the storage shows {}", stored.size);
         Err(Failure::new(Stage::Upload, Kind::UploadUnverified, context))
+    }
+
+    /// The storage's error as a failure, after a probe where the error alone does not tell what it is about.
+    async fn explain(&self, stage: Stage, verb: &str, key: &str, error: opendal::Error) -> Failure {
+        let failure = self.failure(stage, verb, key, error);
+        let configured = if stage == Stage::Upload { self.is_dest } else { self.is_source };
+        let kind = match failure.kind {
+            // Refused with the credentials of before: not counted, and soon clear.
+            Kind::PermissionDenied if self.has_etags && self.credentials.were_just_renewed() => {
+                Kind::StorageDown
+            }
+            Kind::PermissionDenied => probe::refused(stage, configured, probe::probe(&self.probing).await),
+            Kind::StorageUnavailable => {
+                probe::unavailable(stage, configured, probe::probe(&self.probing).await)
+            }
+            kind => kind,
+        };
+        Failure { kind, ..failure }
     }
 
     /// The storage's errors as failures. After the retry layer only the kind tells them apart.

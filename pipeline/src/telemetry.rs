@@ -166,15 +166,15 @@ pub fn consumer_error(topic: &str, error: &impl Display, advice: &str) {
     event!(warn, "consume", "consumer error", topic, error = %error, advice);
 }
 
-/// A client reported an error of its connections.
-#[track_caller]
-pub fn client_error(error: &impl Display, reason: &str) {
-    event!(warn, "client", "broker connection error", error = %error, reason);
-}
-
 /// A line of the Kafka client's own log. At `debug`: it calls a lost connection an error, and reconnects.
 pub fn client_log(facility: &str, message: &str) {
     tracing::debug!(target: "pipeline::librdkafka", facility, message);
+}
+
+/// The offsets of a partition went back: its topic was made anew, or cut.
+#[track_caller]
+pub fn offsets_went_back(position: &Position) {
+    event!(warn, "receive", "offsets went back", task = %position);
 }
 
 /// A message was delivered that this worker may not take.

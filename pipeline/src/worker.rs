@@ -37,9 +37,7 @@ use crate::telemetry;
 use crate::upload::Upload;
 
 /// How long the worker waits for the source to commit and leave, when the broker does not answer.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long results on their way are waited for at the very end.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// What a worker did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,15 +53,22 @@ pub struct Report {
 /// # Errors
 /// The failure that stopped it.
 pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<Report, Failure> {
+    let report = run_unheard(config, shutdown).await;
+    match &report {
+        Ok(Report { succeeded, failed }) => telemetry::worker_stopped(*succeeded, *failed),
+        Err(failure) => telemetry::worker_failed(failure),
+    }
+    report
+}
+
+async fn run_unheard(config: &Config, shutdown: impl Future<Output = ()>) -> Result<Report, Failure> {
     let Config { kafka, worker, .. } = config;
     let storage = Storage::new(&config.storage)?;
-    let results = match kafka.enable_producer {
-        true => Some(publish::kafka::Publish::new(kafka, worker.worker_type, worker.publish_timeout)?),
-        false => None,
-    };
-    let publish: Arc<dyn Work<Outcome, ()>> = match &results {
-        Some(results) => Arc::new(results.clone()),
-        None => Arc::new(publish::memory::Silent),
+    // Before a task is taken: a misspelt bucket must not turn a topic into failures.
+    storage.check().await?;
+    let publish: Arc<dyn Work<Outcome, ()>> = match kafka.enable_producer {
+        true => Arc::new(publish::kafka::Publish::new(kafka, worker.worker_type, worker.publish_timeout)?),
+        false => Arc::new(publish::memory::Silent),
     };
     let defaults = Defaults {
         source_bucket: config.storage.source_bucket.clone(),
@@ -72,16 +77,7 @@ pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<
     let stages = stages(worker, defaults, storage, publish)?;
     let source = source::kafka::open(kafka, intake_bounds(worker), worker.revoke_timeout).await?;
     telemetry::worker_started(&kafka.group_id, &kafka.topic_tasks, worker.pool_size);
-    let report = drive(source, stages, worker, shutdown).await;
-    if let Some(results) = results {
-        // Blocks: not on a thread that others need.
-        let _ = tokio::task::spawn_blocking(move || results.flush(FLUSH_TIMEOUT)).await;
-    }
-    match &report {
-        Ok(Report { succeeded, failed }) => telemetry::worker_stopped(*succeeded, *failed),
-        Err(failure) => telemetry::worker_failed(failure),
-    }
-    report
+    drive(source, stages, worker, shutdown).await
 }
 
 /// The stages over a storage, with the decoders of the [`parsers`] crate.
@@ -165,7 +161,10 @@ pub async fn drive(
     let report = desk.report;
     match outcome {
         End::Left => Ok(report),
-        End::Drained => leave(ended).await.map(|()| report),
+        End::Drained => {
+            drop((settled, desk));
+            leave(ended).await.map(|()| report)
+        }
         End::Failed(failure) => {
             // Nothing in flight will be finished any more; what was finished is committed.
             intake.close();
@@ -252,10 +251,14 @@ impl Desk<'_> {
             Verdict::Again(failure) if running => {
                 let pause = self.pause(&claim);
                 telemetry::task_retried(&job.position, &failure, claim.attempt, pause);
-                self.pauses.push(rest(claim, pause).boxed());
+                let counted = !failure.kind.is_outage();
+                self.pauses.push(rest(claim, pause, counted).boxed());
             }
             Verdict::Again(_) | Verdict::Released => telemetry::task_released(&job.position),
-            Verdict::Fatal(failure) => return Err(failure),
+            Verdict::Fatal(failure) => {
+                let context = format!("{} (the task at {})", failure.context, job.position);
+                return Err(Failure { context, ..failure });
+            }
         }
         Ok(())
     }
@@ -269,8 +272,7 @@ impl Desk<'_> {
         longest.mul_f64(0.5 + 0.5 * chance)
     }
 
-    fn try_again(&self, mut claim: Claim) {
-        claim.attempt += 1;
+    fn try_again(&self, claim: Claim) {
         // The path holds the receiver as long as this loop runs.
         let _ = self.again.send(claim);
     }
@@ -278,7 +280,10 @@ impl Desk<'_> {
 
 /// Returns the claim after the pause, or as soon as its partition leaves: then the path releases it, and no
 /// rebalance waits for a pause.
-async fn rest(claim: Claim, pause: Duration) -> Claim {
+///
+/// An outage is no try: its end must not find the tasks with none left.
+async fn rest(mut claim: Claim, pause: Duration, counted: bool) -> Claim {
     let _ = timeout(pause, claim.leaving()).await;
+    claim.attempt += u32::from(counted);
     claim
 }

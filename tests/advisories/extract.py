@@ -3,7 +3,7 @@
 
     extract.py PATH-TO-A-CHECKOUT-OF-THE-DATABASE
 
-The test `tidy::no_dependency_has_a_known_advisory` reads the file, so that the check needs no network. Run this
+The test `dependencies::no_dependency_has_a_known_advisory` reads the file, so that the check needs no network. Run this
 after every change of Cargo.lock, with a fresh checkout; `cargo deny check advisories` does the same online.
 """
 

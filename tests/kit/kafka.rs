@@ -125,6 +125,13 @@ pub fn mock(topics: &Topics, partitions: i32) -> MockCluster<'static, DefaultPro
     cluster
 }
 
+/// The next `count` commits are refused in a way that the client repeats, in its own time.
+pub fn refuse_commits(cluster: &MockCluster<'_, DefaultProducerContext>, count: usize) {
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
+    cluster.request_errors(RDKafkaApiKey::OffsetCommit, &vec![refusal; count]);
+}
+
 /// The names of one test's topics and group.
 #[derive(Clone, Debug)]
 pub struct Topics {

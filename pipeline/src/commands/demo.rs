@@ -44,8 +44,8 @@ pub(super) struct Options {
 
 pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
     // The files that fail on purpose would fill the terminal with warnings.
-    let level = std::env::var("LOG_LEVEL").unwrap_or_else(|_| "error".to_owned());
-    format::start(&Log { format: LogFormat::Pretty, lang: LogLang::En, level }, Output::Stderr)?;
+    let level = Config::variables()?.remove("LOG_LEVEL").unwrap_or_else(|| "error".to_owned());
+    let _logs = format::start(&Log { format: LogFormat::Pretty, lang: LogLang::En, level }, Output::Stderr)?;
 
     let folder = Folder::fill(&options.dir)?;
     let broker = Broker::start(PARTITIONS)?;

@@ -16,7 +16,7 @@ pub(super) struct Options {
 
 pub(super) async fn run(options: Options, worker_type: WorkerType) -> Result<Exit, Error> {
     let config = options.settings.config(worker_type)?;
-    format::start(&config.log, Output::Stdout)?;
+    let _logs = format::start(&config.log, Output::Stdout)?;
     let shutdown = shutdown().map_err(Error::io("could not listen for signals"))?;
     worker::run(&config, shutdown).await?;
     Ok(Exit::Done)

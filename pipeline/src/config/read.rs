@@ -31,7 +31,15 @@ impl ConfigError {
         ConfigError(vec![Invalid {
             name: ".env".to_owned(),
             value: None,
-            allowed: format!("lines of NAME=value ({error})"),
+            // The error of a line would quote the line, and with it a secret.
+            allowed: match error {
+                dotenvy::Error::LineParse(_, at) => {
+                    format!(
+                        "lines of NAME=value, with quotes around values that have blanks (see byte {at} of a line)"
+                    )
+                }
+                error => format!("a readable file of NAME=value lines ({error})"),
+            },
         }])
     }
 }
@@ -242,6 +250,11 @@ fn s3(reader: &mut Reader) -> S3 {
     }
 }
 
+/// The smallest default of the memory budget: a few of the largest parsers.
+const MEMORY_BYTES_MIN: u64 = 512 << 20;
+/// What the default grows by with each thread: two of the largest parsers, one at work and one being filled.
+const MEMORY_BYTES_PER_THREAD: u64 = 256 << 20;
+
 fn worker(reader: &mut Reader, worker_type: WorkerType) -> Worker {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let session_ms = reader.number("KAFKA_SESSION_TIMEOUT_MS", 10_000_u64, 1_000, 3_600_000);
@@ -252,11 +265,11 @@ fn worker(reader: &mut Reader, worker_type: WorkerType) -> Worker {
         downloads_max: reader.number("PIPELINE_DOWNLOADS_MAX", 16, 1, 1024),
         uploads_max: reader.number("PIPELINE_UPLOADS_MAX", 16, 1, 1024),
         publishes_max: reader.number("PIPELINE_PUBLISHES_MAX", 256, 1, 100_000),
-        memory_bytes_max: reader.bytes("PIPELINE_MEMORY_MAX", 512 << 20, 128 << 20),
+        memory_bytes_max: 0,
         attempts_max: reader.number("PIPELINE_ATTEMPTS_MAX", 5, 1, 1000),
         retry_min: reader.millis("PIPELINE_RETRY_MIN_MS", 500, 1, DAY_MS),
         retry_max: reader.millis("PIPELINE_RETRY_MAX_MS", 30_000, 1, DAY_MS),
-        drain_timeout: reader.millis("PIPELINE_DRAIN_TIMEOUT_MS", 25_000, 0, DAY_MS),
+        drain_timeout: reader.millis("PIPELINE_DRAIN_TIMEOUT_MS", 20_000, 0, DAY_MS),
         revoke_timeout: reader.millis("PIPELINE_REVOKE_TIMEOUT_MS", session_ms / 2, 0, DAY_MS),
         download_timeout: reader.millis("PIPELINE_DOWNLOAD_TIMEOUT_MS", 120_000, 1, DAY_MS),
         parse_timeout: reader.millis("PIPELINE_PARSE_TIMEOUT_MS", 3_600_000, 1, DAY_MS),
@@ -264,6 +277,8 @@ fn worker(reader: &mut Reader, worker_type: WorkerType) -> Worker {
         publish_timeout: reader.millis("PIPELINE_PUBLISH_TIMEOUT_MS", 120_000, 1, DAY_MS),
         worker_type,
     };
+    let memory_default = MEMORY_BYTES_MIN.max(worker.pool_size as u64 * MEMORY_BYTES_PER_THREAD);
+    worker.memory_bytes_max = reader.bytes("PIPELINE_MEMORY_MAX", memory_default, 128 << 20);
     if worker_type == WorkerType::SingleProcess {
         // One at a time, as the guide's single-process worker: easy to follow, smallest footprint.
         worker.pool_size = 1;
@@ -293,6 +308,9 @@ fn check_together(reader: &mut Reader, config: &Config) {
     if config.worker.revoke_timeout >= session_timeout {
         reader.refuse("PIPELINE_REVOKE_TIMEOUT_MS", "below KAFKA_SESSION_TIMEOUT_MS");
     }
+    if config.storage.server.is_empty() && config.storage.source_bucket.is_none() {
+        reader.refuse("OBS_SERVER", "set, or OBS_SOURCE_BUCKET be a URL: else there is nowhere to read from");
+    }
     if config.worker.retry_max < config.worker.retry_min {
         reader.refuse("PIPELINE_RETRY_MAX_MS", "at least PIPELINE_RETRY_MIN_MS");
     }
@@ -303,7 +321,12 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let variables = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let server = [("OBS_SERVER", "memory://")];
+        let variables = server
+            .iter()
+            .chain(pairs)
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         config(&variables, WorkerType::MultiProcess)
     }
 

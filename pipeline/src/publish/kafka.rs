@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
 
 use crate::config::{Kafka, WorkerType};
@@ -22,6 +22,9 @@ use crate::telemetry;
 const LINGER_MS: &str = "5";
 /// Memory for results on their way; far above what the path's own bound lets in.
 const BUFFER_KBYTES: &str = "65536";
+
+/// How much earlier: the client looks for late messages once a second.
+const EARLIER: Duration = Duration::from_secs(3);
 
 /// The stage.
 #[derive(Clone)]
@@ -43,18 +46,12 @@ impl Publish {
             .set("linger.ms", LINGER_MS)
             .set("compression.type", "lz4")
             .set("queue.buffering.max.kbytes", BUFFER_KBYTES)
-            // The client gives up when the stage does, not later.
-            .set("message.timeout.ms", timeout.as_millis().max(1).to_string());
+            // The client gives up before the stage does: a task must not run again while its result may still arrive.
+            .set("message.timeout.ms", timeout.saturating_sub(EARLIER).as_millis().max(1000).to_string());
         let producer = config
             .create_with_context(Context)
             .map_err(|error| setup_failure(Stage::Publish, "producer", error))?;
         Ok(Publish { producer, topic: kafka.result_topic.as_str().into(), worker_type })
-    }
-
-    /// Sends what is still on its way, at most for `timeout`.
-    pub fn flush(&self, timeout: Duration) {
-        // What is left then was never confirmed, so its tasks are unfinished: nothing is lost.
-        let _ = self.producer.flush(timeout);
     }
 
     async fn announce(self, job: Arc<Job>, outcome: Outcome) -> Result<(), Failure> {
@@ -94,7 +91,8 @@ struct Context;
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
-        telemetry::client_error(&error, reason);
+        // The consumer reports the same broker; what concerns a result comes with its delivery.
+        telemetry::client_log(&error.to_string(), reason);
     }
 
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {

@@ -11,6 +11,8 @@
 //! Never: work on this thread, or a blocking call on a thread of the main runtime. Rebalance callbacks run
 //! where the consumer is polled, and librdkafka's calls can block.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ use rdkafka::message::BorrowedMessage;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
+use crate::commit::Refused;
 use crate::config::{Kafka, OffsetReset};
 use crate::failure::{Failure, Kind, Stage};
 use crate::kafka::{client_config, refusal, setup_failure};
@@ -41,6 +44,10 @@ const PREFETCH_MESSAGES: &str = "200";
 const PREFETCH_KBYTES: &str = "4096";
 /// How soon a partition that ran dry or was resumed is fetched again; librdkafka's second would be felt.
 const FETCH_BACKOFF_MS: &str = "50";
+/// How long a worker that was served before puts up with a broker that refuses it.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often the same error is reported.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
 /// How long the end may wait for the last commit's confirmation.
 const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -152,6 +159,8 @@ async fn poll(
     claims: mpsc::Sender<Claim>,
 ) -> Result<(), Failure> {
     let intake = &desk.intake;
+    let mut judge = Judge::default();
+    let mut served = false;
     let mut claims = Some(claims);
     let mut changes = intake.changes();
     let mut commits = interval(desk.kafka.commit_interval);
@@ -163,9 +172,18 @@ async fn poll(
             _ = changes.changed() => {}
             _ = commits.tick() => consumer.context().commit(consumer),
             received = consumer.recv() => match received {
-                Ok(message) => receive(&message, intake, claims.as_ref()),
-                Err(error) => judge(error, &desk.kafka.topic_tasks)?,
+                Ok(message) => {
+                    judge.clear();
+                    receive(&message, intake, claims.as_ref());
+                }
+                Err(error) => judge.judge(error, &desk.kafka.topic_tasks, served)?,
             },
+        }
+        served = served || !intake.assigned().is_empty();
+        if claims.as_ref().is_some_and(mpsc::Sender::is_closed) && !intake.is_closed() {
+            // The worker is gone without a word: its partitions are for others.
+            intake.drain();
+            intake.abandon();
         }
         if intake.is_closed() {
             claims = None;
@@ -188,36 +206,77 @@ fn receive(message: &BorrowedMessage<'_>, intake: &Arc<Intake>, claims: Option<&
     let payload = Bytes::copy_from_slice(&payload[..payload.len().min(PAYLOAD_BYTES_MAX + 1)]);
     // After the end of the intake nothing is received any more: the offset stays with the broker.
     let Some(claims) = claims else { return };
-    match intake.receive(position.clone(), payload) {
+    let mut received = intake.receive(position.clone(), payload.clone());
+    if received.as_ref().is_err_and(|refused| *refused == Refused::AlreadyReceived) {
+        // Offsets only go back when the topic was made anew or cut: what they name now was not seen before. Another
+        // generation begins; at worst tasks run again.
+        telemetry::offsets_went_back(&position);
+        intake.assign(position.partition.clone());
+        received = intake.receive(position.clone(), payload);
+    }
+    match received {
         Ok(claim) => {
             // The channel holds as many claims as may be live, so it has room; it is closed when the
             // worker is gone, and then the claim is dropped and its offset stays unfinished.
             let _ = claims.try_send(claim);
         }
+        // Ended meanwhile: the offset stays with the broker.
+        Err(Refused::Closed) => {}
         Err(refused) => telemetry::message_refused(&position, &refused),
     }
 }
 
-/// Most errors of a consumer pass by themselves; some never do.
-fn judge(error: KafkaError, topic: &str) -> Result<(), Failure> {
-    let code = error.rdkafka_error_code();
-    if let Some((kind, advice)) = code.and_then(refusal) {
-        let context = format!("the broker refuses to serve tasks of {topic}; {advice}");
-        return Err(Failure::new(Stage::Claim, kind, context).because(error));
+/// What to make of the consumer's errors: most pass by themselves, some never do.
+#[derive(Default)]
+struct Judge {
+    /// Since when the broker refuses a worker that it served before.
+    refused: Option<Instant>,
+    /// When an error was last reported, by its code: a broker that is away is an error many times a second.
+    reported: BTreeMap<Option<i32>, Instant>,
+}
+
+impl Judge {
+    /// The consumer is served.
+    fn clear(&mut self) {
+        self.refused = None;
     }
-    if let KafkaError::MessageConsumptionFatal(_) = error {
-        let context = "the consumer cannot go on; restart the worker";
-        return Err(Failure::new(Stage::Claim, Kind::BrokerRefused, context).because(error));
-    }
-    let advice = match code {
-        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-            "create the topic; the worker goes on when it is there"
+
+    /// `served`: whether this worker ever had partitions.
+    fn judge(&mut self, error: KafkaError, topic: &str, served: bool) -> Result<(), Failure> {
+        let code = error.rdkafka_error_code();
+        if let Some((kind, advice)) = code.and_then(refusal) {
+            // A connection that breaks during its handshake looks like a refusal. Who was served before waits.
+            let passing = matches!(code, Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL));
+            let since = *self.refused.get_or_insert_with(Instant::now);
+            if !(passing && served && since.elapsed() < REFUSAL_TIMEOUT) {
+                let context = format!("the broker refuses to serve tasks of {topic}; {advice}");
+                return Err(Failure::new(Stage::Claim, kind, context).because(error));
+            }
         }
-        Some(RDKafkaErrorCode::PollExceeded) => "the worker was stopped for too long and rejoins the group",
-        _ => "the worker goes on trying",
-    };
-    telemetry::consumer_error(topic, &error, advice);
-    Ok(())
+        if let KafkaError::MessageConsumptionFatal(_) = error {
+            let context = "the consumer cannot go on; restart the worker";
+            return Err(Failure::new(Stage::Claim, Kind::BrokerRefused, context).because(error));
+        }
+        let advice = match code {
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                "create the topic; the worker goes on when it is there"
+            }
+            Some(RDKafkaErrorCode::PollExceeded) => {
+                "the worker was stopped for too long and rejoins the group"
+            }
+            _ => "the worker goes on trying",
+        };
+        let reported = self.reported.entry(code.map(|code| code as i32));
+        let again = match &reported {
+            Entry::Occupied(last) => last.get().elapsed() >= REPORT_EVERY,
+            Entry::Vacant(_) => true,
+        };
+        if again {
+            telemetry::consumer_error(topic, &error, advice);
+            reported.insert_entry(Instant::now());
+        }
+        Ok(())
+    }
 }
 
 async fn commit_for_the_last_time(consumer: &StreamConsumer<Context>) -> Result<(), Failure> {

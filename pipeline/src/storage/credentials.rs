@@ -13,6 +13,9 @@ use crate::telemetry;
 /// How often the file is looked at. Temporary keys live for at least a quarter of an hour.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long refusals may still be about the credentials of before.
+const JUST_RENEWED: Duration = Duration::from_secs(30);
+
 /// The credentials of the OBS server.
 #[derive(Debug)]
 pub struct Credentials {
@@ -24,6 +27,7 @@ pub struct Credentials {
 struct State {
     current: Option<Credential>,
     modified: Option<SystemTime>,
+    renewed: Option<Instant>,
     looked: Option<Instant>,
 }
 
@@ -34,7 +38,7 @@ impl Credentials {
             let token = storage.security_token.as_ref().map(|token| token.reveal().to_owned());
             Credential::new(access.clone(), secret.reveal().to_owned(), token)
         });
-        let state = State { current: fixed, modified: None, looked: None };
+        let state = State { current: fixed, modified: None, renewed: None, looked: None };
         Credentials { file: storage.credentials_file.clone(), state: Mutex::new(state) }
     }
 
@@ -58,6 +62,17 @@ impl Credentials {
     }
 }
 
+impl Credentials {
+    /// Whether the file changed a moment ago: a refusal may concern the credentials of before. Looks at once.
+    pub fn were_just_renewed(&self) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &self.file {
+            look(file, &mut state);
+        }
+        state.renewed.is_some_and(|renewed| renewed.elapsed() < JUST_RENEWED)
+    }
+}
+
 /// Reads the file again when it changed. What cannot be read leaves the old credentials in use: a file is
 /// often replaced in two steps.
 fn look(file: &Path, state: &mut State) {
@@ -70,6 +85,8 @@ fn look(file: &Path, state: &mut State) {
     }
     match read(file) {
         Ok(credential) => {
+            // The first reading renews nothing.
+            state.renewed = state.modified.map(|_| Instant::now());
             state.current = Some(credential);
             state.modified = Some(modified);
             telemetry::credentials_reloaded(file);

@@ -39,6 +39,8 @@ pub fn client(resolve: Option<SocketAddr>) -> reqwest::Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .http1_only()
+        // A redirect would take the security token to another host.
+        .redirect(reqwest::redirect::Policy::none())
         .no_gzip()
         .no_brotli()
         .no_zstd()
@@ -81,7 +83,8 @@ impl Transport {
     ) -> Transport {
         let Endpoint { scheme, host, port } = endpoint;
         let port = match port {
-            Some(port) if !resolved => format!(":{port}"),
+            // An address is not resolved, so its port stands.
+            Some(port) if !resolved || endpoint.is_address() => format!(":{port}"),
             _ => String::new(),
         };
         let base = if endpoint.is_address() {

@@ -6,6 +6,7 @@ use std::io;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -22,23 +23,25 @@ pub enum Output {
     Stderr,
 }
 
-/// Starts logging for the whole process. Later calls change nothing.
+/// Starts logging for the whole process. Later calls change nothing. Lines are written by a thread of their own, until
+/// the guard is dropped: a reader that is too slow loses lines, and holds up nothing.
 ///
 /// # Errors
 /// When the level is no level.
-pub fn start(log: &Log, output: Output) -> Result<(), ConfigError> {
+pub fn start(log: &Log, output: Output) -> Result<WorkerGuard, ConfigError> {
     let filter = EnvFilter::try_new(&log.level).map_err(|error| {
         let allowed = format!("error, warn, info, debug, trace or tracing directives ({error})");
         ConfigError(vec![Invalid { name: "LOG_LEVEL".to_owned(), value: Some(log.level.clone()), allowed }])
     })?;
     let lines = Lines { format: log.format, lang: log.lang };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).event_format(lines);
-    // Fails only when logging was already started.
-    let _ = match output {
-        Output::Stdout => builder.with_writer(io::stdout).try_init(),
-        Output::Stderr => builder.with_writer(io::stderr).try_init(),
+    let (writer, guard) = match output {
+        Output::Stdout => tracing_appender::non_blocking(io::stdout()),
+        Output::Stderr => tracing_appender::non_blocking(io::stderr()),
     };
-    Ok(())
+    // Fails only when logging was already started.
+    let _ = builder.with_writer(writer).try_init();
+    Ok(guard)
 }
 
 /// The event texts of the user's guide, for `LOG_LANG=zh`.
@@ -58,7 +61,7 @@ const CHINESE: &[(&str, &str)] = &[
     ("commit failed", "提交偏移量失败"),
     ("pause failed", "暂停分区失败"),
     ("consumer error", "消费异常"),
-    ("broker connection error", "Kafka连接异常"),
+    ("offsets went back", "偏移量回退"),
     ("message refused", "消息被拒绝"),
     ("credentials reloaded", "凭证已更新"),
     ("credentials unreadable", "凭证无法读取"),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
@@ -15,6 +15,9 @@ use crate::source::Intake;
 use crate::source::kafka::commit_async::commit_async;
 use crate::task::{NextOffset, Partition};
 use crate::telemetry;
+
+/// A commit without an answer for so long is given up for lost, and the next one is asked for.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What librdkafka calls back into, on the polling thread.
 pub(super) struct Context {
@@ -29,6 +32,8 @@ struct Books {
     requested: BTreeMap<Partition, NextOffset>,
     confirmed: BTreeMap<Partition, NextOffset>,
     paused: BTreeSet<Partition>,
+    /// When a commit was asked for that is not answered yet.
+    asked: Option<Instant>,
 }
 
 impl Context {
@@ -42,7 +47,11 @@ impl Context {
 
     /// Asks the broker to commit what became committable since it was asked last.
     pub(super) fn commit<C: Consumer<Context>>(&self, consumer: &C) {
-        self.commit_these(consumer, self.intake.committable());
+        // One at a time: of two on their way the older could arrive last.
+        let waits = self.books().asked.is_some_and(|asked| asked.elapsed() < ANSWER_TIMEOUT);
+        if !waits {
+            self.commit_these(consumer, self.intake.committable());
+        }
     }
 
     fn commit_these<C: Consumer<Context>>(&self, consumer: &C, committable: Vec<(Partition, NextOffset)>) {
@@ -56,10 +65,11 @@ impl Context {
                 books.requested.insert(partition, next);
             }
         }
-        drop(books);
         if list.count() == 0 {
             return;
         }
+        books.asked = Some(Instant::now());
+        drop(books);
         if let Err(error) = commit_async(consumer, &list) {
             self.forget_requests(&list);
             telemetry::commit_failed(&error);
@@ -133,6 +143,7 @@ impl Context {
             let committable = self.intake.leave(&revoked, self.revoke_timeout);
             self.commit_these(consumer, committable);
         }
+        // Also what was lost without asking.
         self.intake.lose(&revoked);
         {
             let mut books = self.books();
@@ -154,7 +165,8 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        telemetry::client_error(&error, reason);
+        // The same error comes through the poll.
+        telemetry::client_log(&error.to_string(), reason);
     }
 }
 
@@ -176,6 +188,7 @@ impl ConsumerContext for Context {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        self.books().asked = None;
         if let Err(error) = result {
             // NoOffset: there was nothing to commit.
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset) {
@@ -191,6 +204,11 @@ impl ConsumerContext for Context {
                 let partition = Partition { topic: element.topic().into(), id: element.partition() };
                 match (element.error(), element.offset()) {
                     (Ok(()), rdkafka::Offset::Offset(next)) => {
+                        // librdkafka may send a refused commit again after a newer one: then the newer one is
+                        // asked for again.
+                        if books.requested.get(&partition) != Some(&NextOffset(next)) {
+                            books.requested.remove(&partition);
+                        }
                         books.confirmed.insert(partition, NextOffset(next));
                     }
                     (Err(error), _) => {
