@@ -71,6 +71,8 @@ impl Context {
         books.asked = Some(Instant::now());
         drop(books);
         if let Err(error) = commit_async(consumer, &list) {
+            // No answer will come.
+            self.books().asked = None;
             self.forget_requests(&list);
             telemetry::commit_failed(&error);
         }
