@@ -8,6 +8,8 @@
 mod dependencies;
 /// Every stage × every way to fail: what becomes of the task, and what is committed.
 mod faults;
+/// The commands that make tasks.
+mod generator;
 /// Summaries against pandas.
 mod golden;
 /// The program on Apache Kafka and the OBS server.

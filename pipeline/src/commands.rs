@@ -14,6 +14,7 @@ use crate::failure::Failure;
 mod demo;
 mod run;
 mod summarize;
+mod tasks;
 
 /// The program's arguments.
 #[derive(Debug, Parser)]
@@ -30,6 +31,7 @@ const LONG_ABOUT: &str = "Turns a bucket full of files into trustworthy columnar
 const AFTER_HELP: &str = "First steps:\n  \
     pipeline demo                     the whole loop on this machine, no Kafka or OBS needed\n  \
     pipeline summarize FILE.csv       one summary, to the terminal\n  \
+    pipeline tasks scan --prefix P    one task for each object of a bucket\n  \
     pipeline run                      a worker, configured by the environment or a .env file";
 
 #[derive(Debug, Subcommand)]
@@ -40,6 +42,8 @@ enum Command {
     /// Take tasks from Kafka one at a time
     #[command(after_help = RUN_HELP)]
     Worker(run::Options),
+    /// Make tasks of objects: a bucket, one file, a list of keys
+    Tasks(tasks::Options),
     /// Summarise files, to the terminal; no Kafka needed
     Summarize(summarize::Options),
     /// Run the whole loop on this machine: broker, bucket, workers, results
@@ -68,10 +72,14 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 
 impl Settings {
     /// Flags win over the environment, the environment over `.env`, that over defaults.
-    fn config(&self, worker_type: WorkerType) -> Result<Config, Error> {
-        let mut variables: Variables = Config::variables()?;
+    fn variables(&self) -> Result<Variables, Error> {
+        let mut variables = Config::variables()?;
         variables.extend(self.set.iter().cloned());
-        Ok(Config::from_variables(&variables, worker_type)?)
+        Ok(variables)
+    }
+
+    fn config(&self, worker_type: WorkerType) -> Result<Config, Error> {
+        Ok(Config::from_variables(&self.variables()?, worker_type)?)
     }
 }
 
@@ -131,6 +139,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
         match cli.command {
             Command::Run(options) => run::run(options, WorkerType::MultiProcess).await,
             Command::Worker(options) => run::run(options, WorkerType::SingleProcess).await,
+            Command::Tasks(options) => tasks::run(options).await,
             Command::Summarize(options) => summarize::run(&options),
             Command::Demo(options) => demo::run(&options).await,
         }

@@ -9,7 +9,7 @@
 //!
 //! Modules in reading order: [`path`] is the chain, [`worker`] the loop around it; [`task`], [`source`],
 //! [`admit`], [`download`], [`parse`], [`upload`], [`publish`] and [`commit`] are its parts; [`failure`],
-//! [`budget`], [`storage`], [`kafka`], [`config`] and [`telemetry`] serve them; [`commands`] is the program.
+//! [`budget`], [`storage`], [`kafka`], [`config`] and [`telemetry`] serve them; [`generator`] makes tasks of objects; [`commands`] is the program.
 //!
 //! What is promised, and what is not: ARCHITECTURE.md.
 
@@ -34,6 +34,8 @@ pub mod failure;
 pub mod storage;
 
 pub mod kafka;
+
+pub mod generator;
 
 pub mod config;
 pub mod telemetry;

@@ -25,7 +25,7 @@ fn text(bytes: &[u8]) -> String {
 fn help_names_every_command() {
     let help = pipeline(&["--help"], &[]);
     assert!(help.status.success());
-    for command in ["run", "worker", "summarize", "demo"] {
+    for command in ["run", "worker", "tasks", "summarize", "demo"] {
         assert!(text(&help.stdout).contains(command), "{command}");
     }
 }

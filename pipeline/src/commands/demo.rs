@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::{Error, Exit, print};
 use crate::config::{Config, Log, LogFormat, LogLang, Variables, WorkerType};
-use crate::failure::Stage;
+use crate::generator::{Generator, Selection};
 use crate::publish::{ResultMessage, ResultStatus};
 use crate::storage::Storage;
 use crate::telemetry::format::{self, Output};
@@ -56,7 +56,7 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
         folder.input.display(),
         broker.servers()
     ))?;
-    let tasks = generate(&config, &broker).await?;
+    let tasks = generate(&config).await?;
     print(&format!("tasks    {tasks}, one a file, in {PARTITIONS} partitions\nworkers  {WORKERS}\n\n"))?;
 
     let stop = CancellationToken::new();
@@ -134,20 +134,16 @@ fn summary_name(sample: &str) -> String {
     format!("{sample}.parsed.json")
 }
 
-/// Lists the bucket and sends one task a file.
-async fn generate(config: &Config, broker: &Broker) -> Result<usize, Error> {
+/// Lists the bucket and sends one task a file, as `pipeline tasks scan` does.
+async fn generate(config: &Config) -> Result<usize, Error> {
     let storage = Storage::new(&config.storage)?;
-    let bucket = storage.bucket(config.storage.source_bucket.as_deref().unwrap_or_default(), Stage::Claim)?;
-    let mut listing = bucket.list("").await?;
-    let mut tasks = 0;
-    while let Some(object) = listing.next().await.transpose()? {
-        // What else lies in the folder is none of the demo's business.
-        if SAMPLES.iter().any(|sample| sample.name == object.key) {
-            broker.send(&config.kafka, &object.key, object.size).await?;
-            tasks += 1;
-        }
-    }
-    Ok(tasks)
+    let bucket = config.storage.source_bucket.clone().unwrap_or_default();
+    let tasks = Selection { bucket, ..Selection::default() }.tasks(&storage).await?;
+    // What else lies in the folder is none of the demo's business.
+    let ours =
+        tasks.try_filter(|task| std::future::ready(SAMPLES.iter().any(|sample| sample.name == task.key)));
+    let report = Generator::connect(&config.kafka)?.send(ours, |_| ()).await?;
+    Ok(report.sent as usize)
 }
 
 /// Follows the result topic until every task has a result.

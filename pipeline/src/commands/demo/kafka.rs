@@ -1,6 +1,4 @@
-//! The demo's broker, and its two ends that are not the worker's: sending tasks, reading results.
-
-use std::time::Duration;
+//! The demo's broker, and the reading of results.
 
 use futures::{Stream, stream};
 use rdkafka::ClientContext;
@@ -10,17 +8,12 @@ use rdkafka::consumer::{Consumer, ConsumerContext, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
-use rdkafka::producer::{FutureProducer, FutureRecord};
-use serde_json::json;
 
 use crate::commands::Error;
 use crate::config::Kafka;
 use crate::kafka::client_config;
 use crate::publish::ResultMessage;
 use crate::telemetry;
-
-/// For one message to an in-process broker.
-const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// librdkafka's mock cluster. Alive as long as this value.
 pub(super) struct Broker {
@@ -43,19 +36,6 @@ impl Broker {
     pub(super) fn servers(&self) -> &str {
         debug_assert_eq!(self.servers, self.cluster.bootstrap_servers());
         &self.servers
-    }
-
-    /// Sends the task of one file and waits for its confirmation.
-    pub(super) async fn send(&self, kafka: &Kafka, key: &str, size: u64) -> Result<(), Error> {
-        let producer: FutureProducer<Quiet> = client_config(kafka)
-            .create_with_context(Quiet)
-            .map_err(|error| kafka_error("could not send tasks", &error))?;
-        let task = json!({ "key": key, "size": size }).to_string();
-        let record = FutureRecord::to(&kafka.topic_tasks).key(key).payload(&task);
-        match producer.send(record, SEND_TIMEOUT).await {
-            Ok(_confirmed) => Ok(()),
-            Err((error, _)) => Err(kafka_error("could not send a task", &error)),
-        }
     }
 }
 

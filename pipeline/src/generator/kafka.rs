@@ -1,0 +1,69 @@
+//! Tasks to the task topic, by an idempotent producer.
+
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::util::Timeout;
+
+use crate::config::Kafka;
+use crate::failure::{Failure, Kind, Stage};
+use crate::generator::NewTask;
+use crate::kafka::{client_config, refusal, setup_failure};
+use crate::telemetry;
+
+/// Until a broker that does not answer is given up: a person waits.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the client gathers tasks for one request.
+const LINGER_MS: &str = "20";
+
+pub(super) struct Sender {
+    producer: FutureProducer<Context>,
+    topic: String,
+}
+
+impl Sender {
+    pub(super) fn new(kafka: &Kafka) -> Result<Sender, Failure> {
+        let mut config = client_config(kafka);
+        config
+            .set("enable.idempotence", "true")
+            .set("linger.ms", LINGER_MS)
+            .set("compression.type", "lz4")
+            .set("message.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string());
+        let producer = config
+            .create_with_context(Context)
+            .map_err(|error| setup_failure(Stage::Claim, "producer", error))?;
+        Ok(Sender { producer, topic: kafka.topic_tasks.clone() })
+    }
+
+    /// Sends one task and waits for its confirmation.
+    pub(super) async fn send(&self, task: &NewTask) -> Result<(), Failure> {
+        let payload = serde_json::to_vec(task).map_err(|error| {
+            Failure::new(Stage::Claim, Kind::Panicked, "could not write a task as JSON").because(error)
+        })?;
+        let key = format!("{}/{}", task.bucket, task.key);
+        let record = FutureRecord::to(&self.topic).key(&key).payload(&payload);
+        let Err((error, _)) = self.producer.send(record, Timeout::Never).await else { return Ok(()) };
+        let (kind, advice) = match error.rdkafka_error_code() {
+            Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
+                (Kind::Misconfigured, "; create the topic, or check KAFKA_TOPIC_TASKS")
+            }
+            code => {
+                code.and_then(refusal).unwrap_or((Kind::ResultUndelivered, "; check KAFKA_BOOTSTRAP_SERVERS"))
+            }
+        };
+        let context = format!("could not send the task of {key} to {}{advice}", self.topic);
+        Err(Failure::new(Stage::Claim, kind, context).because(error))
+    }
+}
+
+/// librdkafka's own log goes where the worker's goes.
+struct Context;
+
+impl ClientContext for Context {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        telemetry::client_log(facility, message);
+    }
+}
