@@ -178,7 +178,7 @@ async fn every_stage_times_cancellation() {
         let mut stages = rig.stages();
         let loses = {
             let intake = Arc::clone(&intake);
-            Fault::Meanwhile(Arc::new(move || intake.lose(&[lost.clone()])))
+            Fault::Meanwhile(Arc::new(move || intake.lose(std::slice::from_ref(&lost))))
         };
         insert(&mut stages, stage, 1, loses);
         let outcome = rig.run_with(source, stages, std::future::pending()).await;

@@ -21,9 +21,11 @@ async fn pipeline(arguments: &[&str], variables: &[(String, String)]) -> String 
 async fn scan_file_and_list_send_what_the_workers_do() {
     let Some(broker) = apache() else { return };
     let topics = Topics::new("generator");
-    let server =
-        ObsServer::start(Options { buckets: vec!["in".into(), "out".into(), "results".into()], ..Options::default() })
-            .await;
+    let server = ObsServer::start(Options {
+        buckets: vec!["in".into(), "out".into(), "results".into()],
+        ..Options::default()
+    })
+    .await;
     let client = Client::new(&broker.bootstrap, &topics);
     client.create_topics(PARTITIONS).await;
     // More than one page of the listing; two with another prefix, one too large.

@@ -2,7 +2,11 @@
 //!
 //! One binary, so that all tests share one broker. Unit tests of pure parts stand beside the code.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says aloud what it skips"
+)]
 
 /// Licences and advisories of what the program stands on.
 mod dependencies;

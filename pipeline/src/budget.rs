@@ -1,7 +1,7 @@
 //! The budget: how many bytes the tasks in flight may hold together.
 //!
 //! Promises: shares never add up to more than the budget; a share comes back when it is dropped; small
-//! requests may overtake a big one that does not fit yet, but not for ever ([`OVERTAKEN_MAX`]).
+//! requests may overtake a big one that does not fit yet, but not for ever (`OVERTAKEN_MAX`).
 //!
 //! Never: a request that can never be served: more than everything counts as everything.
 

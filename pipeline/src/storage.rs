@@ -281,7 +281,7 @@ impl Bucket {
     /// Size and version of an object.
     ///
     /// # Errors
-    /// As [`failure`] classifies them; [`Kind::UnaddressableKey`] for a key that cannot be used.
+    /// As the probe and the one table classify them; [`Kind::UnaddressableKey`] for a key that cannot be used.
     pub async fn stat(&self, key: &str, stage: Stage) -> Result<Meta, Failure> {
         check_key(key, stage)?;
         let metadata = match self.operator.stat(key).await {
@@ -365,7 +365,7 @@ impl Bucket {
     /// torn off in the middle.
     ///
     /// # Errors
-    /// As [`failure`] classifies them; [`Kind::UploadUnverified`] when the storage shows something else.
+    /// As the probe and the one table classify them; [`Kind::UploadUnverified`] when the storage shows something else.
     pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), Failure> {
         check_key(key, Stage::Upload)?;
         let left = CancellationToken::new();
