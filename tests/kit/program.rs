@@ -7,14 +7,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-/// The program that `cargo test` built beside this test.
+/// The program that was built beside this one.
 ///
 /// # Panics
 /// When it is not there.
 pub fn path() -> PathBuf {
-    let test = std::env::current_exe().expect("a running test has a path");
-    let program = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join("pipeline");
-    assert!(program.is_file(), "{} is missing; `cargo test --workspace` builds it", program.display());
+    let this = std::env::current_exe().expect("a running program has a path");
+    // Tests and benches lie in target/PROFILE/deps, programs in target/PROFILE.
+    let folder =
+        this.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).expect("it lies in a folder");
+    let program = folder.join("pipeline");
+    assert!(
+        program.is_file(),
+        "{} is missing; `cargo build` or `cargo test --workspace` makes it",
+        program.display()
+    );
     program
 }
 
