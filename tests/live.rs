@@ -98,7 +98,7 @@ async fn every_task_has_exactly_one_result_and_a_second_run_does_nothing() {
 /// SIGKILL in the middle: nothing is lost; what was in flight may run again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_process_loses_nothing() {
-    const TASKS: usize = 400;
+    const TASKS: usize = 1000;
     let Some(broker) = apache() else { return };
     let scene = Scene::set("sigkill", broker, TASKS).await;
     let (first, second) = (scene.worker(), scene.worker());

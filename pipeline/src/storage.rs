@@ -5,7 +5,7 @@
 //! - a key names exactly the object it says, or is refused ([`location`]);
 //! - a read is pinned to the version that [`Bucket::stat`] saw, where the backend has versions;
 //! - a write is done only when the storage shows an object of that length; one that fails is aborted, also when
-//!   its caller went away;
+//!   its caller went away, as long as this process lives;
 //! - throttling, timeouts and lost connections are retried here; what is left is classified by one table.
 //!
 //! Layers, from the inside: timeout, then retry. The other way round a retry would sit inside one timeout.
