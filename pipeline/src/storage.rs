@@ -19,7 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, TryStreamExt};
 use opendal::layers::{RetryLayer, TimeoutLayer};
 use opendal::services::{Fs, Memory, Obs, S3};
 use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator};
@@ -30,11 +31,13 @@ use crate::config;
 use crate::failure::{Failure, Kind, Stage};
 
 mod credentials;
+mod list;
 pub mod location;
 mod obs;
 mod probe;
 
 use credentials::Credentials;
+pub use list::Listed;
 use location::{Endpoint, Location, check_key, locate};
 use probe::{PROBE_TIMEOUT, Probe};
 
@@ -68,6 +71,8 @@ pub struct Storage {
 pub struct Bucket {
     name: Arc<str>,
     operator: Operator,
+    /// Where opendal's own listing does not do.
+    lister: Option<list::Obs>,
     /// The same without retries, for the probe.
     probing: Operator,
     credentials: Arc<Credentials>,
@@ -87,14 +92,8 @@ pub struct Meta {
     pub etag: Option<String>,
 }
 
-/// An object as a listing shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Its key.
-    pub key: String,
-    /// Bytes.
-    pub size: u64,
-}
+/// Objects as they are listed.
+pub type Listing = BoxStream<'static, Result<Listed, Failure>>;
 
 impl Storage {
     /// The storage that the configuration describes. Connects to nothing.
@@ -200,10 +199,13 @@ impl Storage {
         let named = |bucket: &Option<String>| bucket.as_deref() == Some(name);
         let (is_source, is_dest) = (named(&self.settings.source_bucket), named(&self.settings.dest_bucket));
         let has_etags = matches!(location, Location::Obs { .. } | Location::S3 { .. });
+        let mut lister = None;
         let operator = match location {
             Location::Obs { endpoint, bucket, prefix } => {
                 self.credentials.current().map_err(|failure| Failure { stage, ..failure })?;
-                self.open_obs(&endpoint, &bucket, &prefix)
+                let transport = self.obs_transport(&endpoint, &bucket);
+                lister = Some(list::Obs::new(transport.clone(), &prefix));
+                open_obs(transport, &endpoint, &bucket, &prefix)
             }
             Location::S3 { bucket, prefix } => self.open_s3(&bucket, &prefix),
             Location::Folder(path) => {
@@ -235,6 +237,7 @@ impl Storage {
         let probes = TimeoutLayer::new().with_timeout(PROBE_TIMEOUT).with_io_timeout(PROBE_TIMEOUT);
         Ok(Bucket {
             name: name.into(),
+            lister,
             probing: operator.clone().layer(probes),
             operator: operator.layer(timeouts).layer(retries),
             credentials: Arc::clone(&self.credentials),
@@ -244,19 +247,10 @@ impl Storage {
         })
     }
 
-    fn open_obs(&self, endpoint: &Endpoint, bucket: &str, prefix: &str) -> opendal::Result<Operator> {
+    fn obs_transport(&self, endpoint: &Endpoint, bucket: &str) -> HttpTransporter {
         let resolved = self.settings.resolve.is_some();
         let credentials = Arc::clone(&self.credentials);
-        let transport = obs::Transport::new(self.client.clone(), credentials, endpoint, bucket, resolved);
-        let context = OperationContext::new().with_http_transport(HttpTransporter::new(transport));
-        // Address and keys are placeholders: the transport routes and signs every request itself.
-        let backend = Obs::default()
-            .endpoint(&format!("{}://{bucket}.{}", endpoint.scheme, endpoint.host))
-            .bucket(bucket)
-            .root(prefix)
-            .access_key_id("signed-by-the-transport")
-            .secret_access_key("signed-by-the-transport");
-        Ok(Operator::new(backend)?.with_context(context))
+        HttpTransporter::new(obs::Transport::new(self.client.clone(), credentials, endpoint, bucket, resolved))
     }
 
     fn open_s3(&self, bucket: &str, prefix: &str) -> opendal::Result<Operator> {
@@ -277,6 +271,23 @@ impl Storage {
     }
 }
 
+fn open_obs(
+    transport: HttpTransporter,
+    endpoint: &Endpoint,
+    bucket: &str,
+    prefix: &str,
+) -> opendal::Result<Operator> {
+    let context = OperationContext::new().with_http_transport(transport);
+    // Address and keys are placeholders: the transport routes and signs every request itself.
+    let backend = Obs::default()
+        .endpoint(&format!("{}://{bucket}.{}", endpoint.scheme, endpoint.host))
+        .bucket(bucket)
+        .root(prefix)
+        .access_key_id("signed-by-the-transport")
+        .secret_access_key("signed-by-the-transport");
+    Ok(Operator::new(backend)?.with_context(context))
+}
+
 impl Bucket {
     /// Size and version of an object.
     ///
@@ -292,32 +303,18 @@ impl Bucket {
         Ok(Meta { size: metadata.content_length(), etag })
     }
 
-    /// Every object below a prefix, as the listing arrives. Folders are no objects.
+    /// Every object whose key begins with `prefix`, as the listing arrives. Folders are no objects.
     ///
     /// # Errors
     /// When the listing cannot begin; later errors come in the stream.
-    pub async fn list(
-        &self,
-        prefix: &str,
-    ) -> Result<impl Stream<Item = Result<Listed, Failure>> + Send + Unpin + use<>, Failure> {
-        let failure =
-            |bucket: &Bucket, prefix: &str, error| bucket.failure(Stage::Claim, "list", prefix, error);
-        let lister = self
-            .operator
-            .lister_with(prefix)
-            .recursive(true)
-            .await
-            .map_err(|error| failure(self, prefix, error))?;
+    pub async fn list(&self, prefix: &str) -> Result<Listing, Failure> {
+        let failure = |error| self.failure(Stage::Claim, "list", prefix, error);
+        let objects = match &self.lister {
+            Some(lister) => lister.list(prefix).left_stream(),
+            None => list::operator(&self.operator, prefix).await.map_err(failure)?.right_stream(),
+        };
         let (bucket, prefix) = (self.clone(), prefix.to_owned());
-        Ok(lister.filter_map(move |entry| {
-            std::future::ready(match entry {
-                Ok(entry) if entry.metadata().is_file() => {
-                    Some(Ok(Listed { key: entry.path().to_owned(), size: entry.metadata().content_length() }))
-                }
-                Ok(_) => None,
-                Err(error) => Some(Err(failure(&bucket, &prefix, error))),
-            })
-        }))
+        Ok(objects.map_err(move |error| bucket.failure(Stage::Claim, "list", &prefix, error)).boxed())
     }
 
     /// The bytes of the version that `meta` describes, as they arrive.
