@@ -1,7 +1,8 @@
 //! Configuration: variables in, one validated [`Config`] out.
 //!
 //! Promises: every error is reported, all together, each with the variable, its value and what is allowed;
-//! secrets are never printed; the rest of the crate never looks at the environment.
+//! secrets are never printed; the rest of the crate never looks at the environment. What is read is recorded
+//! while it is read ([`settings`]), so that the list of all variables cannot differ from what has an effect.
 //!
 //! The variables are those of the user's guide, with its names and meanings; `docs/configuration.md` lists
 //! them all. Two defaults differ from the guide on purpose, see there: `KAFKA_AUTO_OFFSET_RESET` is
@@ -13,14 +14,21 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::pattern::{Bytes, Globs, Routes, Since};
+
+mod layers;
 mod read;
 
-pub use read::{ConfigError, Invalid};
+pub use layers::{Layers, Origin, Unknown};
+pub use read::{ConfigError, Invalid, Setting};
 
 /// The variables a configuration is made of: name → value.
 pub type Variables = BTreeMap<String, String>;
 
-/// Everything a worker needs to know, checked.
+/// Variables that begin so are options of librdkafka, with `_` for `.`: `KAFKA_LIBRDKAFKA_FETCH_MIN_BYTES`.
+pub const LIBRDKAFKA_PREFIX: &str = "KAFKA_LIBRDKAFKA_";
+
+/// Everything that can be set, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Broker, topics, group.
@@ -29,6 +37,8 @@ pub struct Config {
     pub storage: Storage,
     /// Bounds and deadlines of the path.
     pub worker: Worker,
+    /// Which objects become tasks.
+    pub generator: Generator,
     /// Logging.
     pub log: Log,
 }
@@ -61,6 +71,8 @@ pub struct Kafka {
     pub enable_producer: bool,
     /// TLS and SASL.
     pub security: Security,
+    /// Further options of librdkafka, `KAFKA_LIBRDKAFKA_…`: name → value. They win over our own choices.
+    pub options: Vec<(String, Secret)>,
 }
 
 /// Where a group without committed offsets begins.
@@ -226,8 +238,52 @@ pub struct Worker {
     pub upload_timeout: Duration,
     /// `PIPELINE_PUBLISH_TIMEOUT_MS`: until the broker confirmed one result.
     pub publish_timeout: Duration,
+    /// What is left on this machine's disk for people to look at.
+    pub keep: Keep,
     /// How results name this worker.
     pub worker_type: WorkerType,
+}
+
+/// Copies on this machine's disk. The worker itself needs none: they are for people who look for an error.
+#[derive(Clone, Debug)]
+pub struct Keep {
+    /// `CLEANUP_FILES=false`: object and summary of every success.
+    pub succeeded: bool,
+    /// `CLEANUP_ON_ERROR=false`: the object of every failure.
+    pub failed: bool,
+    /// `OBS_DOWNLOAD_DIR`: where objects are kept.
+    pub objects: PathBuf,
+    /// `OBS_UPLOAD_DIR`: where summaries are kept.
+    pub summaries: PathBuf,
+}
+
+/// Which objects become tasks, by the variables of the guide's generator.
+#[derive(Clone, Debug)]
+pub struct Generator {
+    /// `SOURCE_BUCKET`, else `OBS_SOURCE_BUCKET`.
+    pub bucket: Option<String>,
+    /// `FILE_PREFIX`: keys begin with this.
+    pub prefix: String,
+    /// `FILE_INCLUDE`: only keys that match; all when there is none.
+    pub include: Globs,
+    /// `FILE_EXCLUDE`: no keys that match.
+    pub exclude: Globs,
+    /// `FILE_SIZE_MIN`.
+    pub size_min: Bytes,
+    /// `FILE_SIZE_MAX`.
+    pub size_max: Option<Bytes>,
+    /// `FILE_MODIFIED_SINCE`.
+    pub modified_since: Option<Since>,
+    /// `MAX_FILES`.
+    pub count_max: Option<usize>,
+    /// `DEST_BUCKET`: named in the tasks; the worker's own when absent.
+    pub dest_bucket: Option<String>,
+    /// `SINGLE_FILE`: the key of `tasks file`.
+    pub single_file: Option<String>,
+    /// `DEST_KEY`: the key of its summary.
+    pub dest_key: Option<String>,
+    /// `TASK_ROUTES`: topics by type of file.
+    pub routes: Routes,
 }
 
 /// The kind of worker, as the guide names it in its results.
@@ -274,7 +330,7 @@ impl fmt::Debug for Secret {
 }
 
 impl Config {
-    /// Makes the configuration of a worker out of variables.
+    /// Makes a configuration out of variables.
     ///
     /// # Errors
     /// Every variable that is wrong, together.
@@ -282,26 +338,26 @@ impl Config {
         read::config(variables, worker_type)
     }
 
-    /// The variables of the process, over those of a `.env` file in the working directory if there is one.
+    /// The variables of the process, over those of the files in the working directory: see [`Layers`].
     ///
     /// # Errors
-    /// When the `.env` file is there but cannot be read as `NAME=value` lines.
+    /// When a file is there but cannot be read.
     pub fn variables() -> Result<Variables, ConfigError> {
-        let mut variables = Variables::new();
-        match dotenvy::from_path_iter(".env") {
-            Ok(lines) => {
-                for line in lines {
-                    let (name, value) = line.map_err(|error| ConfigError::env_file(&error))?;
-                    variables.insert(name, value);
-                }
-            }
-            Err(error) if error.not_found() => {}
-            Err(error) => return Err(ConfigError::env_file(&error)),
-        }
-        variables.extend(std::env::vars_os().filter_map(|(name, value)| {
-            // A name or value that is not UTF-8 is none of ours.
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        }));
-        Ok(variables)
+        Ok(Layers::of_process(Variables::new())?.variables())
     }
+}
+
+impl Kafka {
+    /// The part about Kafka alone, for what needs no storage.
+    ///
+    /// # Errors
+    /// As [`Config::from_variables`].
+    pub fn from_variables(variables: &Variables) -> Result<Kafka, ConfigError> {
+        read::kafka_alone(variables)
+    }
+}
+
+/// Every variable that is read, with the value that takes effect.
+pub fn settings(variables: &Variables, worker_type: WorkerType) -> Vec<Setting> {
+    read::settings(variables, worker_type)
 }

@@ -8,8 +8,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use crate::config::{Kafka, SecurityProtocol};
 use crate::failure::{Failure, Kind, Stage};
 
-/// Settings common to consumers and producers: where the brokers are and how to talk to them.
-pub fn client_config(kafka: &Kafka) -> ClientConfig {
+pub mod options;
+
+/// The settings of one client: where the brokers are and how to talk to them, what it is to do, and over that the
+/// options that the configuration passes on.
+pub fn client_config(kafka: &Kafka, own: &[(&str, &str)]) -> ClientConfig {
     let mut config = ClientConfig::new();
     let security = &kafka.security;
     config
@@ -29,6 +32,12 @@ pub fn client_config(kafka: &Kafka) -> ClientConfig {
         Some(path) => config.set("ssl.ca.location", path.to_string_lossy()),
         None => config.set("ssl.ca.location", "probe"),
     };
+    for (name, value) in own {
+        config.set(*name, *value);
+    }
+    for (name, value) in &kafka.options {
+        config.set(name, value.reveal());
+    }
     config
 }
 

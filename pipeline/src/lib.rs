@@ -38,6 +38,7 @@ pub mod kafka;
 pub mod generator;
 
 pub mod config;
+pub mod pattern;
 pub mod telemetry;
 
 pub mod commands;

@@ -26,12 +26,15 @@ pub(super) struct Sender {
 
 impl Sender {
     pub(super) fn new(kafka: &Kafka) -> Result<Sender, Failure> {
-        let mut config = client_config(kafka);
-        config
-            .set("enable.idempotence", "true")
-            .set("linger.ms", LINGER_MS)
-            .set("compression.type", "lz4")
-            .set("message.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string());
+        let config = client_config(
+            kafka,
+            &[
+                ("enable.idempotence", "true"),
+                ("linger.ms", LINGER_MS),
+                ("compression.type", "lz4"),
+                ("message.timeout.ms", &DELIVERY_TIMEOUT.as_millis().to_string()),
+            ],
+        );
         let producer = config
             .create_with_context(Context)
             .map_err(|error| setup_failure(Stage::Claim, "producer", error))?;

@@ -40,14 +40,18 @@ impl Publish {
     /// # Errors
     /// [`Kind::Misconfigured`] when the producer cannot be created.
     pub fn new(kafka: &Kafka, worker_type: WorkerType, timeout: Duration) -> Result<Publish, Failure> {
-        let mut config = client_config(kafka);
-        config
-            .set("enable.idempotence", "true")
-            .set("linger.ms", LINGER_MS)
-            .set("compression.type", "lz4")
-            .set("queue.buffering.max.kbytes", BUFFER_KBYTES)
-            // The client gives up before the stage does: a task must not run again while its result may still arrive.
-            .set("message.timeout.ms", timeout.saturating_sub(EARLIER).as_millis().max(1000).to_string());
+        // The client gives up before the stage does: a task must not run again while its result may still arrive.
+        let patience = timeout.saturating_sub(EARLIER).as_millis().max(1000).to_string();
+        let config = client_config(
+            kafka,
+            &[
+                ("enable.idempotence", "true"),
+                ("linger.ms", LINGER_MS),
+                ("compression.type", "lz4"),
+                ("queue.buffering.max.kbytes", BUFFER_KBYTES),
+                ("message.timeout.ms", &patience),
+            ],
+        );
         let producer = config
             .create_with_context(Context)
             .map_err(|error| setup_failure(Stage::Publish, "producer", error))?;

@@ -119,25 +119,29 @@ impl Desk {
 
     fn subscribe(&self) -> Result<StreamConsumer<Context>, Failure> {
         let kafka = &self.kafka;
-        let mut config = client_config(kafka);
-        config
-            .set("group.id", &kafka.group_id)
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set(
-                "auto.offset.reset",
-                match kafka.auto_offset_reset {
-                    OffsetReset::Earliest => "earliest",
-                    OffsetReset::Latest => "latest",
-                },
-            )
-            .set("session.timeout.ms", kafka.session_timeout.as_millis().to_string())
-            .set("heartbeat.interval.ms", kafka.heartbeat_interval.as_millis().to_string())
-            .set("max.poll.interval.ms", kafka.max_poll_interval.as_millis().to_string())
-            .set("queued.min.messages", PREFETCH_MESSAGES)
-            .set("queued.max.messages.kbytes", PREFETCH_KBYTES)
-            .set("fetch.queue.backoff.ms", FETCH_BACKOFF_MS);
+        let millis = |duration: Duration| duration.as_millis().to_string();
+        let mut config = client_config(
+            kafka,
+            &[
+                ("group.id", &kafka.group_id),
+                ("partition.assignment.strategy", "cooperative-sticky"),
+                ("enable.auto.commit", "false"),
+                ("enable.auto.offset.store", "false"),
+                (
+                    "auto.offset.reset",
+                    match kafka.auto_offset_reset {
+                        OffsetReset::Earliest => "earliest",
+                        OffsetReset::Latest => "latest",
+                    },
+                ),
+                ("session.timeout.ms", &millis(kafka.session_timeout)),
+                ("heartbeat.interval.ms", &millis(kafka.heartbeat_interval)),
+                ("max.poll.interval.ms", &millis(kafka.max_poll_interval)),
+                ("queued.min.messages", PREFETCH_MESSAGES),
+                ("queued.max.messages.kbytes", PREFETCH_KBYTES),
+                ("fetch.queue.backoff.ms", FETCH_BACKOFF_MS),
+            ],
+        );
         if let Some(id) = &kafka.group_instance_id {
             config.set("group.instance.id", id);
         }

@@ -41,8 +41,7 @@ impl Broker {
 
 /// The result topic, from its beginning.
 pub(super) fn results(kafka: &Kafka) -> Result<impl Stream<Item = Result<ResultMessage, Error>>, Error> {
-    let mut config = client_config(kafka);
-    config.set("group.id", "pipeline-demo").set("enable.auto.commit", "false");
+    let config = client_config(kafka, &[("group.id", "pipeline-demo"), ("enable.auto.commit", "false")]);
     let consumer: StreamConsumer<Quiet> =
         config.create_with_context(Quiet).map_err(|error| kafka_error("could not read results", &error))?;
     let mut partitions = rdkafka::TopicPartitionList::new();
