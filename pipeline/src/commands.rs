@@ -8,11 +8,17 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, ConfigError, Variables, WorkerType};
+use crate::config::{Config, ConfigError, Invalid, Kafka, Layers, Unknown, Variables, WorkerType};
 use crate::failure::Failure;
+use crate::kafka::inspect::create_topics;
+use crate::pattern::Routes;
 
+mod config;
 mod demo;
+mod manual;
+mod results;
 mod run;
+mod signals;
 mod summarize;
 mod tasks;
 
@@ -31,8 +37,11 @@ const LONG_ABOUT: &str = "Turns a bucket full of files into trustworthy columnar
 const AFTER_HELP: &str = "First steps:\n  \
     pipeline demo                     the whole loop on this machine, no Kafka or OBS needed\n  \
     pipeline summarize FILE.csv       one summary, to the terminal\n  \
+    pipeline config check             whether brokers, topics and buckets can be reached\n  \
     pipeline tasks scan --prefix P    one task for each object of a bucket\n  \
-    pipeline run                      a worker, configured by the environment or a .env file";
+    pipeline run                      a worker, configured by the environment or a .env file\n  \
+    pipeline results                  what became of the tasks\n\n\
+    Settings, the first one wins: flags, environment, .env, pipeline.toml, defaults.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -42,12 +51,24 @@ enum Command {
     /// Take tasks from Kafka one at a time
     #[command(after_help = RUN_HELP)]
     Worker(run::Options),
-    /// Make tasks of objects: a bucket, one file, a list of keys
+    /// Make tasks of objects: a bucket, one file, a batch, a list of keys
+    #[command(after_help = tasks::HELP)]
     Tasks(tasks::Options),
+    /// Follow, filter or count the results
+    #[command(after_help = results::HELP)]
+    Results(results::Options),
+    /// Show the settings, or check them against brokers and buckets
+    Config(config::Options),
     /// Summarise files, to the terminal; no Kafka needed
     Summarize(summarize::Options),
     /// Run the whole loop on this machine: broker, bucket, workers, results
     Demo(demo::Options),
+    /// Print completions for a shell
+    #[command(after_help = manual::COMPLETIONS_HELP)]
+    Completions(manual::Completions),
+    /// Print the manual page
+    #[command(after_help = "Read it at once:  pipeline man | man -l -")]
+    Man,
 }
 
 const RUN_HELP: &str = "Configuration: environment variables, or a .env file in the working directory.\n  \
@@ -71,16 +92,84 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 }
 
 impl Settings {
-    /// Flags win over the environment, the environment over `.env`, that over defaults.
-    fn variables(&self) -> Result<Variables, Error> {
-        let mut variables = Config::variables()?;
-        variables.extend(self.set.iter().cloned());
-        Ok(variables)
+    fn layers(&self) -> Result<Layers, Error> {
+        self.layers_with([])
     }
 
-    fn config(&self, worker_type: WorkerType) -> Result<Config, Error> {
-        Ok(Config::from_variables(&self.variables()?, worker_type)?)
+    /// `flags`: those with a variable of their own, by its name.
+    fn layers_with(
+        &self,
+        flags: impl IntoIterator<Item = (&'static str, Option<String>)>,
+    ) -> Result<Layers, Error> {
+        let mut variables: Variables = self.set.iter().cloned().collect();
+        let given = flags.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        variables.extend(given);
+        Ok(Layers::of_process(variables)?)
     }
+}
+
+/// The making of topics, for commands that need them.
+#[derive(Debug, Args)]
+struct Topics {
+    /// Create the topics that are not there
+    #[arg(long)]
+    create_topics: bool,
+    /// Partitions of task topics that are created: as many workers can share one [default: the broker's]
+    #[arg(long, value_name = "N", requires = "create_topics", value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: Option<i32>,
+    /// Copies of topics that are created [default: the broker's]
+    #[arg(long, value_name = "N", requires = "create_topics", value_parser = clap::value_parser!(i32).range(1..))]
+    replication: Option<i32>,
+}
+
+impl Topics {
+    /// Creates what is missing, when that is wanted; gives the names.
+    async fn create(&self, kafka: &Kafka, routes: &Routes) -> Result<Vec<String>, Error> {
+        if !self.create_topics {
+            return Ok(Vec::new());
+        }
+        let mut tasks: Vec<&str> = routes.topics().chain([kafka.topic_tasks.as_str()]).collect();
+        tasks.sort_unstable();
+        tasks.dedup();
+        let mut created = create_topics(kafka, &tasks, self.partitions, self.replication).await?;
+        created.extend(create_topics(kafka, &[&kafka.result_topic], None, self.replication).await?);
+        Ok(created)
+    }
+}
+
+/// What a name that nothing reads was meant to be, for a person.
+fn hint(unknown: &Unknown) -> String {
+    match unknown.nearest {
+        Some(nearest) => format!("did you mean {nearest}?"),
+        None => "see `pipeline config show` for all names".to_owned(),
+    }
+}
+
+/// A setting without which a command cannot begin.
+fn missing(name: &str, allowed: &str) -> Error {
+    Error::Config(ConfigError(vec![Invalid {
+        name: name.to_owned(),
+        value: None,
+        allowed: allowed.to_owned(),
+    }]))
+}
+
+/// Says something to a person beside a command's output.
+fn remark(text: &str) {
+    #[expect(clippy::print_stderr, reason = "beside the output")]
+    {
+        eprintln!("pipeline: {text}");
+    }
+}
+
+/// The configuration of a command for people, which says on the way what was probably misspelt.
+fn configured(layers: &Layers) -> Result<Config, Error> {
+    let variables = layers.variables();
+    for unknown in layers.unknown(&crate::config::settings(&variables, WorkerType::MultiProcess)) {
+        let hint = hint(&unknown);
+        remark(&format!("warning: {} ({}) has no effect; {hint}", unknown.name, unknown.origin));
+    }
+    Ok(Config::from_variables(&variables, WorkerType::MultiProcess)?)
 }
 
 /// How a command ended.
@@ -90,6 +179,13 @@ pub enum Exit {
     Done,
     /// It failed, and said why.
     Failed,
+}
+
+impl Exit {
+    /// All is well only if all of it is.
+    fn and(self, other: Exit) -> Exit {
+        if self == Exit::Done { other } else { self }
+    }
 }
 
 /// Why a command could not do its work.
@@ -140,8 +236,12 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
             Command::Run(options) => run::run(options, WorkerType::MultiProcess).await,
             Command::Worker(options) => run::run(options, WorkerType::SingleProcess).await,
             Command::Tasks(options) => tasks::run(options).await,
+            Command::Results(options) => results::run(options).await,
+            Command::Config(options) => config::run(options).await,
             Command::Summarize(options) => summarize::run(&options),
             Command::Demo(options) => demo::run(&options).await,
+            Command::Completions(options) => manual::completions(&options),
+            Command::Man => manual::man(),
         }
     });
     // What is still blocked, on a broker that does not answer say, must not hold up the exit.

@@ -16,11 +16,13 @@ use std::time::Duration;
 
 use crate::pattern::{Bytes, Globs, Routes, Since};
 
+pub(crate) mod env_file;
 mod layers;
 mod read;
+mod reader;
 
 pub use layers::{Layers, Origin, Unknown};
-pub use read::{ConfigError, Invalid, Setting};
+pub use reader::{ConfigError, Invalid, Setting};
 
 /// The variables a configuration is made of: name → value.
 pub type Variables = BTreeMap<String, String>;
@@ -255,6 +257,8 @@ pub struct Keep {
     pub objects: PathBuf,
     /// `OBS_UPLOAD_DIR`: where summaries are kept.
     pub summaries: PathBuf,
+    /// `PIPELINE_KEEP_MAX`: bytes that this process keeps at most, so that no disk runs full.
+    pub bytes_max: u64,
 }
 
 /// Which objects become tasks, by the variables of the guide's generator.

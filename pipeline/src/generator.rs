@@ -1,37 +1,49 @@
 //! The task generator: objects become task messages, one a file.
 //!
-//! Promises: tasks leave while the listing goes on, at most [`IN_FLIGHT_MAX`] of them unconfirmed, so a bucket of
-//! millions needs no more memory than one of a thousand; a task counts as sent when the broker confirmed it.
+//! Promises: tasks leave while the listing goes on, a bounded number of them unconfirmed, so a bucket of millions needs
+//! no more memory than one of a thousand; a task counts as sent when the broker confirmed it; what failed or was
+//! interrupted does not hide what was sent.
 //!
 //! Never: a key that the workers would refuse: it is reported instead of sent.
 //!
 //! ```no_run
 //! use pipeline::config::{Config, WorkerType};
-//! use pipeline::generator::{Generator, NewTask};
+//! use pipeline::generator::{IN_FLIGHT_MAX, TaskGenerator, tasks_from_list};
+//! use pipeline::pattern::Routes;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = Config::from_variables(&Config::variables()?, WorkerType::MultiProcess)?;
-//! let generator = Generator::connect(&config.kafka)?;
+//! let generator = TaskGenerator::connect(&config.kafka, Routes::default())?;
+//!
+//! // Tasks from a list of files, 50 at a time on their way to Kafka.
 //! let files = ["data/file1.csv", "data/file2.json"];
-//! let tasks = files.map(|key| Ok(NewTask::new("my-bucket", key)));
-//! let report = generator.send(futures::stream::iter(tasks), |_| ()).await?;
+//! let report = generator.send(tasks_from_list(files, "my-bucket"), 50).await?;
 //! assert_eq!(report.sent, 2);
+//!
+//! generator.close().await?;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A whole bucket: [`Selection::tasks`] into [`TaskGenerator::send_stream`].
 
-use std::sync::Arc;
-
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Kafka;
 use crate::failure::{Failure, Stage};
+use crate::pattern::Routes;
+use crate::storage::Listed;
 use crate::storage::location::check_key;
-use crate::storage::{Listed, Storage};
 
+pub mod batch;
 mod kafka;
+pub mod seen;
+pub mod selection;
+
+pub use selection::Selection;
 
 /// Tasks on their way to the broker. Enough to fill its batches, little enough to forget about the memory.
 pub const IN_FLIGHT_MAX: usize = 1_000;
@@ -52,8 +64,14 @@ pub struct NewTask {
     /// Bytes, when the listing told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+    /// When the object was last written, UTC, when the listing told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_modified: Option<String>,
     /// When this task was made, UTC.
     pub generated_at: String,
+    /// The version of the object: its etag, else its size and time. No part of the message.
+    #[serde(skip)]
+    pub version: Option<String>,
 }
 
 impl NewTask {
@@ -65,59 +83,36 @@ impl NewTask {
             dest_bucket: None,
             dest_key: None,
             size: None,
-            generated_at: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            last_modified: None,
+            generated_at: written(Timestamp::now()),
+            version: None,
+        }
+    }
+
+    /// The task of an object that was listed.
+    pub fn of(bucket: &str, object: Listed) -> NewTask {
+        let last_modified = object.modified.map(written);
+        let by_time = || last_modified.as_ref().map(|time| format!("{}@{time}", object.size));
+        NewTask {
+            version: object.etag.clone().or_else(by_time),
+            size: Some(object.size),
+            last_modified,
+            ..NewTask::new(bucket, object.key)
         }
     }
 }
 
-/// Which objects of a bucket become tasks.
-#[derive(Clone, Debug, Default)]
-pub struct Selection {
-    /// The bucket.
-    pub bucket: String,
-    /// Keys begin with this; empty for all.
-    pub prefix: String,
-    /// At most so many tasks.
-    pub count_max: Option<usize>,
-    /// Objects of at least so many bytes.
-    pub size_min: u64,
-    /// Objects of at most so many bytes.
-    pub size_max: Option<u64>,
-    /// Where the summaries go.
-    pub dest_bucket: Option<String>,
+/// The guide's form of a time: seconds, UTC.
+fn written(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-impl Selection {
-    fn takes(&self, object: &Listed) -> bool {
-        object.key.starts_with(&self.prefix)
-            && object.size >= self.size_min
-            && self.size_max.is_none_or(|size_max| object.size <= size_max)
-    }
-
-    /// The tasks of the selected objects, as the listing arrives.
-    ///
-    /// # Errors
-    /// When the listing cannot begin; later errors come in the stream.
-    pub async fn tasks(
-        &self,
-        storage: &Arc<Storage>,
-    ) -> Result<impl Stream<Item = Result<NewTask, Failure>> + Send + Unpin + use<>, Failure> {
-        let bucket = storage.bucket(&self.bucket, Stage::Claim)?;
-        // A store lists by folders: what lies behind the last `/` of the prefix is sorted out here.
-        let folder = self.prefix.rfind('/').map_or("", |end| &self.prefix[..=end]);
-        let listing = bucket.list(folder).await?;
-        let selection = self.clone();
-        let count_max = self.count_max.unwrap_or(usize::MAX);
-        let tasks = listing.try_filter_map(move |object| {
-            let task = selection.takes(&object).then(|| NewTask {
-                dest_bucket: selection.dest_bucket.clone(),
-                size: Some(object.size),
-                ..NewTask::new(&selection.bucket, object.key)
-            });
-            std::future::ready(Ok(task))
-        });
-        Ok(tasks.take(count_max))
-    }
+/// The tasks of some files of a bucket.
+pub fn tasks_from_list<K: Into<String>>(
+    keys: impl IntoIterator<Item = K>,
+    bucket: &str,
+) -> impl Iterator<Item = NewTask> {
+    keys.into_iter().map(move |key| NewTask::new(bucket, key))
 }
 
 /// What was sent.
@@ -129,46 +124,80 @@ pub struct Report {
     pub refused: u64,
 }
 
-/// Sends tasks to the task topic.
-pub struct Generator {
+/// Sends tasks to their topics.
+pub struct TaskGenerator {
     sender: kafka::Sender,
+    routes: Routes,
 }
 
-impl Generator {
-    /// Connects to the brokers of the configuration.
+impl TaskGenerator {
+    /// Connects to the brokers of the configuration. A task goes where its route leads, else to the task topic.
     ///
     /// # Errors
     /// When the producer cannot be created.
-    pub fn connect(kafka: &Kafka) -> Result<Generator, Failure> {
-        Ok(Generator { sender: kafka::Sender::new(kafka)? })
+    pub fn connect(kafka: &Kafka, routes: Routes) -> Result<TaskGenerator, Failure> {
+        Ok(TaskGenerator { sender: kafka::Sender::new(kafka)?, routes })
     }
 
-    /// Sends every task and waits for the confirmations. `progress` is told after each.
+    /// Sends every task, at most `batch_size` of them unconfirmed at a time, and waits for the confirmations.
     ///
     /// # Errors
-    /// The first failure of the listing or the broker. What was confirmed before is in the topic.
+    /// The first failure. What was confirmed before is in the topic.
     pub async fn send(
         &self,
-        tasks: impl Stream<Item = Result<NewTask, Failure>>,
-        mut progress: impl FnMut(&Report),
+        tasks: impl IntoIterator<Item = NewTask>,
+        batch_size: usize,
     ) -> Result<Report, Failure> {
-        let mut report = Report::default();
-        let sends = tasks.map(|task| async move {
-            let task = task?;
-            match check_key(&task.key, Stage::Claim) {
-                Ok(()) => self.sender.send(&task).await.map(|()| true),
-                Err(_) => Ok(false),
-            }
-        });
-        let mut sends = std::pin::pin!(sends.buffer_unordered(IN_FLIGHT_MAX));
+        self.send_stream(stream::iter(tasks.into_iter().map(Ok)), batch_size, |_, _| Ok(())).await
+    }
+
+    /// The same for tasks as they come. `confirmed` is told of each task that is in the topic, and of the state of
+    /// things.
+    ///
+    /// # Errors
+    /// The first failure of the stream, of the broker or of `confirmed`. Nothing new is sent after it; what was on its
+    /// way is waited for.
+    pub async fn send_stream(
+        &self,
+        tasks: impl Stream<Item = Result<NewTask, Failure>>,
+        batch_size: usize,
+        mut confirmed: impl FnMut(&NewTask, &Report) -> Result<(), Failure>,
+    ) -> Result<Report, Failure> {
+        let (mut report, mut failure) = (Report::default(), None);
+        let failed = CancellationToken::new();
+        let until_failure = tasks.take_until(failed.clone().cancelled_owned());
+        let sends = until_failure.map_ok(|task| self.send_one(task)).map(async |send| send?.await);
+        let mut sends = std::pin::pin!(sends.buffer_unordered(batch_size.max(1)));
         while let Some(sent) = sends.next().await {
-            match sent? {
-                true => report.sent += 1,
-                false => report.refused += 1,
+            let told = sent.and_then(|(task, sent)| {
+                match sent {
+                    true => report.sent += 1,
+                    false => report.refused += 1,
+                }
+                if sent { confirmed(&task, &report) } else { Ok(()) }
+            });
+            if let Err(error) = told {
+                failed.cancel();
+                failure.get_or_insert(error);
             }
-            progress(&report);
         }
-        Ok(report)
+        failure.map_or(Ok(report), Err)
+    }
+
+    async fn send_one(&self, task: NewTask) -> Result<(NewTask, bool), Failure> {
+        if check_key(&task.key, Stage::Claim).is_err() {
+            return Ok((task, false));
+        }
+        self.sender.send(&task, self.routes.topic(&task.key)).await?;
+        Ok((task, true))
+    }
+
+    /// Ends the connection. Everything that was sent is confirmed already, so this only says goodbye.
+    ///
+    /// # Errors
+    /// When the broker does not answer any more.
+    pub async fn close(self) -> Result<(), Failure> {
+        tokio::task::spawn_blocking(move || self.sender.close()).await.unwrap_or(Ok(()))
     }
 }
 
@@ -179,27 +208,25 @@ mod tests {
 
     #[test]
     fn what_is_generated_is_a_task() {
-        let new = NewTask { size: Some(1024), ..NewTask::new("in", "data/a.csv") };
+        let modified = "2025-08-25T12:00:00Z".parse().unwrap();
+        let listed = Listed {
+            key: "data/a.csv".into(),
+            size: 1024,
+            etag: Some("\"e\"".into()),
+            modified: Some(modified),
+        };
+        let new = NewTask::of("in", listed.clone());
+        let message = serde_json::to_value(&new).unwrap();
+        assert_eq!(message["last_modified"], "2025-08-25T12:00:00Z");
+        assert!(message.get("version").is_none(), "no part of the message");
         let task = task::parse(&serde_json::to_vec(&new).unwrap()).unwrap();
         assert_eq!(
             (task.key.as_str(), task.bucket.as_deref(), task.size),
             ("data/a.csv", Some("in"), Some(1024))
         );
         assert_eq!((task.dest_bucket, task.dest_key), (None, None));
-    }
-
-    #[test]
-    fn a_selection_is_a_prefix_and_sizes() {
-        let selection = Selection {
-            prefix: "data/2024".into(),
-            size_min: 10,
-            size_max: Some(20),
-            ..Selection::default()
-        };
-        let takes = |key: &str, size| selection.takes(&Listed { key: key.into(), size });
-        assert!(takes("data/2024-08/a.csv", 10) && takes("data/2024/a.csv", 20));
-        assert!(
-            !takes("data/2023/a.csv", 10) && !takes("data/2024/a.csv", 9) && !takes("data/2024/a.csv", 21)
-        );
+        assert_eq!(new.version.as_deref(), Some("\"e\""));
+        let folder = NewTask::of("in", Listed { etag: None, ..listed });
+        assert_eq!(folder.version.as_deref(), Some("1024@2025-08-25T12:00:00Z"));
     }
 }

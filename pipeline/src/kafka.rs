@@ -8,7 +8,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use crate::config::{Kafka, SecurityProtocol};
 use crate::failure::{Failure, Kind, Stage};
 
+pub mod inspect;
 pub mod options;
+
+/// How messages are compressed: what every reader can undo. The Python clients need further packages for lz4 and zstd.
+pub const COMPRESSION: &str = "gzip";
 
 /// The settings of one client: where the brokers are and how to talk to them, what it is to do, and over that the
 /// options that the configuration passes on.

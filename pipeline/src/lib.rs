@@ -9,7 +9,9 @@
 //!
 //! Modules in reading order: [`path`] is the chain, [`worker`] the loop around it; [`task`], [`source`],
 //! [`admit`], [`download`], [`parse`], [`upload`], [`publish`] and [`commit`] are its parts; [`failure`],
-//! [`budget`], [`storage`], [`kafka`], [`config`] and [`telemetry`] serve them; [`generator`] makes tasks of objects; [`commands`] is the program.
+//! [`budget`], [`storage`], [`kafka`], [`config`] (with [`pattern`]) and [`telemetry`] serve them; [`keep`] leaves
+//! copies for people; [`generator`] makes tasks of objects, [`results`] reads what became of them; [`commands`] is the
+//! program.
 //!
 //! What is promised, and what is not: ARCHITECTURE.md.
 
@@ -29,6 +31,8 @@ pub mod publish;
 
 pub mod commit;
 
+pub mod keep;
+
 pub mod budget;
 pub mod failure;
 pub mod storage;
@@ -36,6 +40,7 @@ pub mod storage;
 pub mod kafka;
 
 pub mod generator;
+pub mod results;
 
 pub mod config;
 pub mod pattern;

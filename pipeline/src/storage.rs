@@ -30,12 +30,14 @@ use tokio_util::sync::CancellationToken;
 use crate::config;
 use crate::failure::{Failure, Kind, Stage};
 
+mod answer;
 mod credentials;
 mod list;
 pub mod location;
 mod obs;
 mod probe;
 
+use answer::Answer;
 use credentials::Credentials;
 pub use list::Listed;
 use location::{Endpoint, Location, check_key, locate};
@@ -250,7 +252,13 @@ impl Storage {
     fn obs_transport(&self, endpoint: &Endpoint, bucket: &str) -> HttpTransporter {
         let resolved = self.settings.resolve.is_some();
         let credentials = Arc::clone(&self.credentials);
-        HttpTransporter::new(obs::Transport::new(self.client.clone(), credentials, endpoint, bucket, resolved))
+        HttpTransporter::new(obs::Transport::new(
+            self.client.clone(),
+            credentials,
+            endpoint,
+            bucket,
+            resolved,
+        ))
     }
 
     fn open_s3(&self, bucket: &str, prefix: &str) -> opendal::Result<Operator> {
@@ -315,6 +323,23 @@ impl Bucket {
         };
         let (bucket, prefix) = (self.clone(), prefix.to_owned());
         Ok(objects.map_err(move |error| bucket.failure(Stage::Claim, "list", &prefix, error)).boxed())
+    }
+
+    /// The first key that a listing shows, if there is any.
+    ///
+    /// # Errors
+    /// When the bucket cannot be listed.
+    pub async fn first_key(&self) -> Result<Option<String>, Failure> {
+        Ok(self.list("").await?.try_next().await?.map(|object| object.key))
+    }
+
+    /// Deletes an object. One that is not there is no error.
+    ///
+    /// # Errors
+    /// As the table classifies them.
+    pub async fn delete(&self, key: &str) -> Result<(), Failure> {
+        check_key(key, Stage::Upload)?;
+        self.operator.delete(key).await.map_err(|error| self.failure(Stage::Upload, "delete", key, error))
     }
 
     /// The bytes of the version that `meta` describes, as they arrive.
@@ -462,35 +487,5 @@ impl Bucket {
         };
         let context = format!("could not {verb} {}/{key}{advice}", self.name);
         Failure::new(stage, kind, context).because(Answer::of(&error))
-    }
-}
-
-/// What the storage said, in one line: without the request's whole context, which a result has no room for.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Answer(String);
-
-impl Answer {
-    /// How much of a server's own words is kept.
-    const CHARACTERS_MAX: usize = 300;
-
-    fn of(error: &opendal::Error) -> Answer {
-        let message: String = error.message().chars().take(Self::CHARACTERS_MAX).collect();
-        let mut text = match message.is_empty() {
-            true => error.kind().to_string(),
-            false => format!("{}: {message}", error.kind()),
-        };
-        // The number by which the service's support finds the request.
-        let context = error.to_string();
-        let id = context.split("\"x-obs-request-id\": \"").nth(1).and_then(|rest| rest.split('"').next());
-        if let Some(id) = id {
-            text.push_str(&format!(" (request {id})"));
-        }
-        let mut below = std::error::Error::source(error);
-        while let Some(source) = below {
-            text.push_str(&format!(": {source}"));
-            below = source.source();
-        }
-        Answer(text)
     }
 }

@@ -1,7 +1,7 @@
 //! Tasks: what a message of the task topic asks for, and where that message lies.
 //!
 //! Promises: a message either becomes a [`Task`] or an error that says why not; fields this version does
-//! not know are kept, not lost.
+//! not know are kept, not lost. A storage's own notification of a new object is a task, too ([`notification`]).
 //!
 //! Never: no clock, no runtime, no Kafka: bytes in, values out.
 
@@ -9,6 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+
+mod notification;
 
 /// The longest message that is read as a task, in bytes: a hundred times a usual one. Received tasks wait in memory.
 pub const PAYLOAD_BYTES_MAX: usize = 64 << 10;
@@ -106,6 +108,17 @@ pub enum NotATask {
     /// A field that must be a string is none.
     #[error("the field `{0}` must be a string")]
     NotAString(&'static str),
+    /// A notification about something else than a new object.
+    #[error(
+        "the notification tells of {0:?}, not of a new object; let the storage notify of ObjectCreated only"
+    )]
+    NoNewObject(String),
+    /// A notification about so many objects.
+    #[error("the notification names {0} objects, and a task is about one: send one message for each")]
+    ManyObjects(usize),
+    /// A notification that lacks something.
+    #[error("the notification has no usable {0}")]
+    BadNotification(&'static str),
 }
 
 /// Reads the payload of a message as a task.
@@ -122,6 +135,9 @@ pub fn parse(payload: &[u8]) -> Result<Task, NotATask> {
     let value: Value =
         serde_json::from_slice(payload).map_err(|error| NotATask::NotJson(error.to_string()))?;
     let Value::Object(mut fields) = value else { return Err(NotATask::NotAnObject) };
+    if let Some(task) = notification::read(&fields) {
+        return task;
+    }
 
     let key = take_string(&mut fields, "key")?.filter(|key| !key.is_empty()).ok_or(NotATask::NoKey)?;
     let bucket = take_string(&mut fields, "bucket")?;

@@ -40,6 +40,36 @@ pub fn worker_started(group: &str, topic: &str, pool_size: usize) {
     event!(info, "run", "worker started", group, topic, pool_size);
 }
 
+/// A name in the settings that nothing reads.
+#[track_caller]
+pub fn setting_unknown(name: &str, origin: &impl Display, hint: &str) {
+    event!(warn, "configure", "unknown setting", name, origin = %origin, hint);
+}
+
+/// A setting that is known and can have no effect.
+#[track_caller]
+pub fn setting_without_effect(name: &str, reason: &str) {
+    event!(warn, "configure", "setting has no effect", name, reason);
+}
+
+/// A topic was missing, and was made.
+#[track_caller]
+pub fn topic_created(topic: &str) {
+    event!(info, "configure", "topic created", topic);
+}
+
+/// A copy of a file was left on this machine's disk, because the settings ask for it.
+#[track_caller]
+pub fn file_kept(key: &str, path: &Path) {
+    event!(info, "keep", "file kept", file_key = key, path = %path.display());
+}
+
+/// A copy could not be made. The task is as it was.
+#[track_caller]
+pub fn file_not_kept(key: &str, reason: &impl Display) {
+    event!(warn, "keep", "file not kept", file_key = key, reason = %reason);
+}
+
 /// Intake has ended, work in flight goes on.
 #[track_caller]
 pub fn worker_draining(live: usize, deadline: Duration) {

@@ -28,6 +28,7 @@ use crate::budget::Budget;
 use crate::config::{Config, Worker};
 use crate::download::Download;
 use crate::failure::{Failure, Kind, Stage};
+use crate::keep::Keep;
 use crate::parse::{CpuPool, Parse};
 use crate::path::{Bounds, Defaults, Outcome, Settled, Stages, Verdict, Work, path};
 use crate::publish;
@@ -74,10 +75,15 @@ async fn run_unheard(config: &Config, shutdown: impl Future<Output = ()>) -> Res
         source_bucket: config.storage.source_bucket.clone(),
         dest_bucket: config.storage.dest_bucket.clone(),
     };
+    let (publish, keep) = Keep::around(publish, &worker.keep, &storage);
     let stages = stages(worker, defaults, storage, publish)?;
     let source = source::kafka::open(kafka, intake_bounds(worker), worker.revoke_timeout).await?;
     telemetry::worker_started(&kafka.group_id, &kafka.topic_tasks, worker.pool_size);
-    drive(source, stages, worker, shutdown).await
+    let report = drive(source, stages, worker, shutdown).await;
+    if let Some(keep) = keep {
+        keep.end().await;
+    }
+    report
 }
 
 /// The stages over a storage, with the decoders of the [`parsers`] crate.

@@ -10,14 +10,16 @@ use std::time::Duration;
 
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::{Error, Exit, print};
 use crate::config::{Config, Log, LogFormat, LogLang, Variables, WorkerType};
-use crate::generator::{Generator, Selection};
+use crate::generator::{IN_FLIGHT_MAX, Selection, TaskGenerator};
+use crate::pattern::Routes;
 use crate::publish::{ResultMessage, ResultStatus};
+use crate::results::kafka::{Begin, follow};
 use crate::storage::Storage;
 use crate::telemetry::format::{self, Output};
 use crate::worker;
@@ -142,7 +144,8 @@ async fn generate(config: &Config) -> Result<usize, Error> {
     // What else lies in the folder is none of the demo's business.
     let ours =
         tasks.try_filter(|task| std::future::ready(SAMPLES.iter().any(|sample| sample.name == task.key)));
-    let report = Generator::connect(&config.kafka)?.send(ours, |_| ()).await?;
+    let generator = TaskGenerator::connect(&config.kafka, Routes::default())?;
+    let report = generator.send_stream(ours, IN_FLIGHT_MAX, |_, _| Ok(())).await?;
     Ok(report.sent as usize)
 }
 
@@ -163,11 +166,12 @@ async fn collect(config: &Config, tasks: usize) -> Result<BTreeMap<String, Resul
     progress.enable_steady_tick(Duration::from_millis(100));
     progress.set_message("the group is forming (3 s)");
     let mut results = BTreeMap::new();
-    let mut messages = Box::pin(kafka::results(&config.kafka)?);
+    let mut records = Box::pin(follow(&config.kafka, Begin::Beginning, false).await?);
     let waiting = async {
         while results.len() < tasks {
-            let message = messages.next().await.transpose()?;
-            let Some(message) = message else { break };
+            let Some(record) = records.try_next().await? else { break };
+            let message: ResultMessage = serde_json::from_str(&record.line)
+                .map_err(|error| Error::Other(format!("a result cannot be read: {error}")))?;
             progress.set_message(message.source.key.clone());
             results.insert(message.source.key.clone(), message);
             progress.set_position(results.len() as u64);

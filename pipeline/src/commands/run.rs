@@ -1,43 +1,38 @@
 //! `pipeline run` and `pipeline worker`: a worker until a signal ends it.
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
-use crate::commands::{Error, Exit, Settings};
-use crate::config::WorkerType;
+use crate::commands::signals::shutdown;
+use crate::commands::{Error, Exit, Settings, Topics, hint};
+use crate::config::{self, Config, WorkerType};
+use crate::pattern::Routes;
 use crate::telemetry::format::{self, Output};
-use crate::worker;
+use crate::{telemetry, worker};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
+    #[command(flatten)]
+    topics: Topics,
     #[command(flatten)]
     settings: Settings,
 }
 
 pub(super) async fn run(options: Options, worker_type: WorkerType) -> Result<Exit, Error> {
-    let config = options.settings.config(worker_type)?;
+    let layers = options.settings.layers()?;
+    let variables = layers.variables();
+    let config = Config::from_variables(&variables, worker_type)?;
     let _logs = format::start(&config.log, Output::Stdout)?;
+    for unknown in layers.unknown(&config::settings(&variables, worker_type)) {
+        telemetry::setting_unknown(&unknown.name, &unknown.origin, &hint(&unknown));
+    }
+    if variables.get("DBC_FACTORY").is_some_and(|factory| !factory.is_empty()) {
+        let reason = "a Python function cannot be called from here; see docs/migrating.md";
+        telemetry::setting_without_effect("DBC_FACTORY", reason);
+    }
     let shutdown = shutdown().map_err(Error::io("could not listen for signals"))?;
+    for topic in options.topics.create(&config.kafka, &Routes::default()).await? {
+        telemetry::topic_created(&topic);
+    }
     worker::run(&config, shutdown).await?;
     Ok(Exit::Done)
-}
-
-/// Resolves at the first SIGTERM or SIGINT. The second ends the process, with the code that a shell expects of
-/// it.
-fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tokio::spawn(async move {
-            let code = tokio::select! {
-                _ = terminate.recv() => 143,
-                _ = interrupt.recv() => 130,
-            };
-            std::process::exit(code);
-        });
-    })
 }

@@ -1,17 +1,36 @@
 //! `pipeline tasks …`: objects become tasks.
 
-use std::io::{self, BufRead, IsTerminal};
-use std::time::{Duration, Instant};
+use std::io::{self, BufRead};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use futures::{StreamExt, TryStreamExt, stream};
-use indicatif::{ProgressBar, ProgressDrawTarget};
+use futures::{Stream, StreamExt, stream};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 
-use crate::commands::{Error, Exit, Settings, print};
-use crate::config::{Config, ConfigError, Invalid, Variables, WorkerType};
-use crate::failure::Failure;
-use crate::generator::{Generator, NewTask, Report, Selection};
+use crate::commands::signals::shutdown;
+use crate::commands::{Error, Exit, Settings, Topics, configured, missing, print, remark};
+use crate::config::Config;
+use crate::failure::{Failure, Status};
+use crate::generator::batch::{Batch, Job, Language};
+use crate::generator::seen::Seen;
+use crate::generator::{NewTask, Selection};
+use crate::pattern::Routes;
 use crate::storage::Storage;
+
+mod send;
+
+use send::{Destination, Sending};
+
+pub(super) const HELP: &str = "Examples:\n  \
+    SOURCE_BUCKET=my-bucket FILE_PREFIX=data/2024/08/ pipeline tasks scan\n  \
+    pipeline tasks scan --include '**/*.csv' --modified-since 2d --dry-run\n  \
+    pipeline tasks scan --state sent.redb --watch\n  \
+    SINGLE_FILE=urgent/data.csv SOURCE_BUCKET=my-bucket pipeline tasks file\n  \
+    pipeline tasks batch jobs.toml --job daily-csv\n  \
+    obsutil ls … | pipeline tasks list -\n\
+    A task counts as sent when Kafka has confirmed it.";
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -22,12 +41,25 @@ pub(super) struct Options {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// One task for each object of a bucket, while it is listed
-    Scan(Scan),
+    Scan(Box<Scan>),
     /// The task of one object
     File(OneFile),
+    /// The named jobs of a file, each a scan or a list of keys
+    #[command(after_help = BATCH_HELP)]
+    Batch(Jobs),
     /// One task for each key in a file, or on standard input
     List(List),
 }
+
+const BATCH_HELP: &str = "A file of jobs, in TOML; YAML has the same fields:\n\n  \
+    [jobs.daily-csv]\n  \
+    bucket = \"input-files\"            # default: SOURCE_BUCKET\n  \
+    prefix = \"data/2024/08/\"\n  \
+    include = [\"**/*.csv\"]            # also: exclude, min_size, max_size, modified_since, max_files\n  \
+    dest_bucket = \"processed-files\"\n  \
+    route = { csv = \"csv-processing-tasks\" }\n\n  \
+    [jobs.urgent]\n  \
+    files = [\"urgent/data.csv\"]       # keys instead of a listing";
 
 #[derive(Debug, Args)]
 struct Common {
@@ -37,9 +69,14 @@ struct Common {
     /// The bucket for the summaries [default: DEST_BUCKET, the worker's OBS_DEST_BUCKET]
     #[arg(long)]
     dest_bucket: Option<String>,
+    /// Topics by type of file, such as 'csv=csv-tasks,json=json-tasks'; others go to the task topic [default: TASK_ROUTES]
+    #[arg(long, value_name = "TYPE=TOPIC,…")]
+    route: Option<String>,
     /// Print the tasks instead of sending them
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    topics: Topics,
     #[command(flatten)]
     settings: Settings,
 }
@@ -49,15 +86,33 @@ struct Scan {
     /// Only keys that begin with this [default: FILE_PREFIX]
     #[arg(long)]
     prefix: Option<String>,
+    /// Only keys that match a glob; * stays within a folder, ** does not [default: FILE_INCLUDE]
+    #[arg(long, value_name = "GLOB")]
+    include: Vec<String>,
+    /// No keys that match a glob [default: FILE_EXCLUDE]
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Only objects of at least so many bytes, such as 1MiB [default: FILE_SIZE_MIN]
+    #[arg(long, value_name = "BYTES")]
+    min_size: Option<String>,
+    /// Only objects of at most so many bytes [default: FILE_SIZE_MAX]
+    #[arg(long, value_name = "BYTES")]
+    max_size: Option<String>,
+    /// Only objects written since a time, a date, or so long ago (36h, 2d) [default: FILE_MODIFIED_SINCE]
+    #[arg(long, value_name = "TIME")]
+    modified_since: Option<String>,
     /// At most so many tasks [default: MAX_FILES]
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     max_files: Option<usize>,
-    /// Only objects of at least so many bytes
-    #[arg(long, default_value_t = 0)]
-    min_size: u64,
-    /// Only objects of at most so many bytes
-    #[arg(long)]
-    max_size: Option<u64>,
+    /// Remember in this file what was sent; what it knows is not sent again, so a scan goes on where it broke off
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Scan again and again for new objects, until a signal
+    #[arg(long, requires = "state", conflicts_with = "dry_run")]
+    watch: bool,
+    /// Seconds between the scans of a watch
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "watch")]
+    every: u64,
     #[command(flatten)]
     common: Common,
 }
@@ -74,8 +129,22 @@ struct OneFile {
 }
 
 #[derive(Debug, Args)]
+struct Jobs {
+    /// The file of jobs: .toml, .yaml or .yml [default: tasks.toml, tasks.yaml, tasks.yml]
+    file: Option<PathBuf>,
+    /// Only this job; may be given several times
+    #[arg(long = "job", value_name = "NAME")]
+    names: Vec<String>,
+    /// Remember in this file what was sent, and do not send it again
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
 struct List {
-    /// A file of keys, one a line; `-` is standard input
+    /// The file with the keys, one a line; `-` is standard input
     #[arg(default_value = "-")]
     file: String,
     #[command(flatten)]
@@ -83,115 +152,226 @@ struct List {
 }
 
 pub(super) async fn run(options: Options) -> Result<Exit, Error> {
+    // A first signal ends the listing; what is on its way is waited for.
+    let stop = CancellationToken::new();
+    let (signal, stopping) = (shutdown().map_err(Error::io("could not listen for signals"))?, stop.clone());
+    tokio::spawn(async move {
+        signal.await;
+        stopping.cancel();
+    });
     match options.command {
-        Command::Scan(Scan { prefix, max_files, min_size, max_size, common }) => {
-            let Opened { config, variables, bucket, dest_bucket } = common.open()?;
-            let count_max = match (max_files, given(&variables, "MAX_FILES")) {
-                (None, Some(text)) => Some(text.parse().map_err(|_| not_a_number("MAX_FILES", &text))?),
-                (max_files, _) => max_files,
-            };
-            let prefix = prefix.or_else(|| given(&variables, "FILE_PREFIX")).unwrap_or_default();
-            let selection =
-                Selection { bucket, prefix, count_max, size_min: min_size, size_max: max_size, dest_bucket };
-            let storage = Storage::new(&config.storage)?;
+        Command::Scan(scan) => scan.run(&stop).await,
+        Command::File(file) => file.run(&stop).await,
+        Command::Batch(jobs) => jobs.run(&stop).await,
+        Command::List(list) => list.run(&stop).await,
+    }
+}
+
+impl Scan {
+    async fn run(&self, stop: &CancellationToken) -> Result<Exit, Error> {
+        let joined = |globs: &[String]| (!globs.is_empty()).then(|| globs.join(","));
+        let config = self.common.config([
+            ("FILE_PREFIX", self.prefix.clone()),
+            ("FILE_INCLUDE", joined(&self.include)),
+            ("FILE_EXCLUDE", joined(&self.exclude)),
+            ("FILE_SIZE_MIN", self.min_size.clone()),
+            ("FILE_SIZE_MAX", self.max_size.clone()),
+            ("FILE_MODIFIED_SINCE", self.modified_since.clone()),
+            ("MAX_FILES", self.max_files.map(|max| max.to_string())),
+        ])?;
+        let selection = Selection::new(bucket(&config)?, &config.generator);
+        let storage = Storage::new(&config.storage)?;
+        let sending = self.common.sending(&config, &config.generator.routes, stop).await?;
+        let seen = open_seen(self.state.as_deref(), &config)?;
+        if !self.watch {
             let tasks = selection.tasks(&storage).await?;
-            common.send(&config, tasks).await
+            return sending.send(tasks, config.generator.count_max, seen.as_ref()).await?.conclude(stop);
         }
-        Command::File(OneFile { key, dest_key, common }) => {
-            let Opened { config, variables, bucket, dest_bucket } = common.open()?;
-            let missing = || Error::Other("which file? name its key, or set SINGLE_FILE".to_owned());
-            let key = key.or_else(|| given(&variables, "SINGLE_FILE")).ok_or_else(missing)?;
-            let dest_key = dest_key.or_else(|| given(&variables, "DEST_KEY"));
-            let task = NewTask { dest_bucket, dest_key, ..NewTask::new(bucket, key) };
-            common.send(&config, stream::iter([Ok(task)])).await
+        while !stop.is_cancelled() {
+            let round = async {
+                let tasks = selection.tasks(&storage).await?;
+                sending.send(tasks, config.generator.count_max, seen.as_ref()).await
+            };
+            match round.await {
+                Ok(sent) if sent.report.sent > 0 => print(&sent.line())?,
+                Ok(_) => {}
+                // An outage is waited for; wrong credentials are not.
+                Err(Error::Failure(failure)) if failure.kind.status() != Status::Fatal => {
+                    remark(&format!("{}; trying again in {} s", failure.chain(), self.every));
+                }
+                Err(error) => return Err(error),
+            }
+            let _ = tokio::time::timeout(Duration::from_secs(self.every), stop.cancelled()).await;
         }
-        Command::List(List { file, common }) => {
-            let Opened { config, bucket, dest_bucket, .. } = common.open()?;
-            let keys = read_keys(&file).map_err(Error::io(format!("could not read {file}")))?;
-            let tasks = keys
-                .into_iter()
-                .map(|key| Ok(NewTask { dest_bucket: dest_bucket.clone(), ..NewTask::new(&bucket, key) }));
-            common.send(&config, stream::iter(tasks)).await
+        Ok(Exit::Done)
+    }
+}
+
+impl OneFile {
+    async fn run(&self, stop: &CancellationToken) -> Result<Exit, Error> {
+        let flags = [("SINGLE_FILE", self.key.clone()), ("DEST_KEY", self.dest_key.clone())];
+        let config = self.common.config(flags)?;
+        let which = || missing("SINGLE_FILE", "set, or the key given as the argument: which file?");
+        let key = config.generator.single_file.clone().ok_or_else(which)?;
+        let dest_key = config.generator.dest_key.clone();
+        let dest_bucket = config.generator.dest_bucket.clone();
+        let task = NewTask { dest_bucket, dest_key, ..NewTask::new(bucket(&config)?, key) };
+        let sending = self.common.sending(&config, &config.generator.routes, stop).await?;
+        sending.send(stream::iter([Ok(task)]), None, None).await?.conclude(stop)
+    }
+}
+
+impl Jobs {
+    async fn run(&self, stop: &CancellationToken) -> Result<Exit, Error> {
+        let config = self.common.config([])?;
+        let path = self.path()?;
+        let batch = self.read(&path)?;
+        let storage = Storage::new(&config.storage)?;
+        let seen = open_seen(self.state.as_deref(), &config)?;
+        let mut exit = Exit::Done;
+        for (name, job) in batch.jobs.iter().filter(|(name, _)| self.takes(name)) {
+            let routes = if job.route == Routes::default() { &config.generator.routes } else { &job.route };
+            let sending = self.common.sending(&config, routes, stop).await?;
+            let sent = match &job.files {
+                Some(keys) => {
+                    sending
+                        .send(stream::iter(listed(job, keys, &config)?), job.max_files, seen.as_ref())
+                        .await
+                }
+                None => {
+                    let bucket = if job.bucket.is_some() { String::new() } else { bucket(&config)? };
+                    let selection = job.selection(&bucket, config.generator.dest_bucket.as_deref());
+                    sending.send(selection.tasks(&storage).await?, job.max_files, seen.as_ref()).await
+                }
+            }?;
+            if !self.common.dry_run {
+                print(&format!("{name}: "))?;
+            }
+            exit = exit.and(sent.conclude(stop)?);
+            if stop.is_cancelled() {
+                break;
+            }
+        }
+        Ok(exit)
+    }
+
+    fn path(&self) -> Result<PathBuf, Error> {
+        let usual = ["tasks.toml", "tasks.yaml", "tasks.yml"];
+        let found = || usual.iter().map(PathBuf::from).find(|path| path.is_file());
+        self.file.clone().or_else(found).ok_or_else(|| {
+            missing(
+                "tasks.toml",
+                "there, or a file of jobs given as the argument; `pipeline tasks batch --help` shows one",
+            )
+        })
+    }
+
+    fn read(&self, path: &Path) -> Result<Batch, Error> {
+        let text = std::fs::read_to_string(path)
+            .map_err(Error::io(format!("could not read the jobs in {}", path.display())))?;
+        let is_yaml = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+        let language = if is_yaml { Language::Yaml } else { Language::Toml };
+        let wrong = |reason: &str| missing(&path.display().to_string(), reason);
+        let batch = Batch::read(&text, language)
+            .map_err(|reason| wrong(&format!("a file of jobs:\n{}", reason.trim_end())))?;
+        let known: Vec<&str> = batch.jobs.keys().map(String::as_str).collect();
+        match self.names.iter().find(|name| !batch.jobs.contains_key(*name)) {
+            Some(name) => Err(wrong(&format!("a file with the job {name}; it has {}", known.join(", ")))),
+            None => Ok(batch),
+        }
+    }
+
+    fn takes(&self, name: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|wanted| wanted == name)
+    }
+}
+
+/// The tasks of a job that names its keys.
+fn listed(job: &Job, keys: &[String], config: &Config) -> Result<Vec<Result<NewTask, Failure>>, Error> {
+    let bucket = job.bucket.clone().map_or_else(|| bucket(config), Ok)?;
+    let dest_bucket = job.dest_bucket.clone().or_else(|| config.generator.dest_bucket.clone());
+    let task = |key| NewTask { dest_bucket: dest_bucket.clone(), ..NewTask::new(&bucket, key) };
+    Ok(keys.iter().map(|key| Ok(task(key))).collect())
+}
+
+impl List {
+    async fn run(&self, stop: &CancellationToken) -> Result<Exit, Error> {
+        let config = self.common.config([])?;
+        let bucket = bucket(&config)?;
+        let dest_bucket = config.generator.dest_bucket.clone();
+        let sending = self.common.sending(&config, &config.generator.routes, stop).await?;
+        let mut unreadable = None;
+        let keys = lines(&self.file).map_err(Error::io(format!("could not read {}", self.file)))?;
+        let tasks = keys
+            .filter_map(|key| std::future::ready(key.map_err(|error| unreadable = Some(error)).ok()))
+            .map(|key| Ok(NewTask { dest_bucket: dest_bucket.clone(), ..NewTask::new(&bucket, key) }));
+        let sent = sending.send(tasks, None, None).await?;
+        match unreadable {
+            Some(error) => Err(Error::io(format!("could not read {} to its end", self.file))(error)),
+            None => sent.conclude(stop),
         }
     }
 }
 
-/// A variable that is set, and not to nothing.
-fn given(variables: &Variables, name: &str) -> Option<String> {
-    variables.get(name).filter(|value| !value.is_empty()).cloned()
-}
+/// Lines that wait to be sent.
+const LINES_MAX: usize = 1_000;
 
-fn not_a_number(name: &str, value: &str) -> ConfigError {
-    let invalid = Invalid {
-        name: name.to_owned(),
-        value: Some(value.to_owned()),
-        allowed: "a whole number".to_owned(),
+/// The lines of a file or of standard input that are not empty, read by a thread: they may come slowly.
+fn lines(file: &str) -> io::Result<impl Stream<Item = io::Result<String>> + use<>> {
+    let reader: Box<dyn io::Read + Send> = match file {
+        "-" => Box::new(io::stdin()),
+        path => Box::new(std::fs::File::open(path)?),
     };
-    ConfigError(vec![invalid])
+    let (lines, arriving) = tokio::sync::mpsc::channel(LINES_MAX);
+    std::thread::spawn(move || {
+        for line in io::BufReader::new(reader).lines() {
+            let broken = line.is_err();
+            let is_empty = line.as_ref().is_ok_and(String::is_empty);
+            if !is_empty && (lines.blocking_send(line).is_err() || broken) {
+                break;
+            }
+        }
+    });
+    Ok(ReceiverStream::new(arriving))
 }
 
-/// What every command needs.
-struct Opened {
-    config: Config,
-    variables: Variables,
-    bucket: String,
-    dest_bucket: Option<String>,
+fn bucket(config: &Config) -> Result<String, Error> {
+    let which = || missing("SOURCE_BUCKET", "set, or --bucket, or OBS_SOURCE_BUCKET: which bucket?");
+    config.generator.bucket.clone().ok_or_else(which)
 }
 
-fn read_keys(file: &str) -> io::Result<Vec<String>> {
-    let lines: Box<dyn BufRead> = match file {
-        "-" => Box::new(io::stdin().lock()),
-        path => Box::new(io::BufReader::new(std::fs::File::open(path)?)),
-    };
-    lines.lines().filter(|line| line.as_ref().map_or(true, |line| !line.is_empty())).collect()
+fn open_seen(path: Option<&Path>, config: &Config) -> Result<Option<Seen>, Error> {
+    Ok(path.map(|path| Seen::open(path, &config.kafka.topic_tasks)).transpose()?)
 }
 
 impl Common {
-    fn open(&self) -> Result<Opened, Error> {
-        let mut variables = self.settings.variables()?;
-        if let Some(bucket) = self.bucket.clone().or_else(|| given(&variables, "SOURCE_BUCKET")) {
-            // The bucket that is scanned is the source: it may be a folder, too.
-            variables.insert("OBS_SOURCE_BUCKET".to_owned(), bucket);
-        }
-        let config = Config::from_variables(&variables, WorkerType::MultiProcess)?;
-        let missing =
-            || Error::Other("which bucket? set --bucket, SOURCE_BUCKET or OBS_SOURCE_BUCKET".to_owned());
-        let bucket = config.storage.source_bucket.clone().ok_or_else(missing)?;
-        let dest_bucket = self.dest_bucket.clone().or_else(|| given(&variables, "DEST_BUCKET"));
-        Ok(Opened { config, variables, bucket, dest_bucket })
+    fn config(
+        &self,
+        flags: impl IntoIterator<Item = (&'static str, Option<String>)>,
+    ) -> Result<Config, Error> {
+        let common = [
+            ("SOURCE_BUCKET", self.bucket.clone()),
+            ("DEST_BUCKET", self.dest_bucket.clone()),
+            ("TASK_ROUTES", self.route.clone()),
+        ];
+        let mut config = configured(&self.settings.layers_with(common.into_iter().chain(flags))?)?;
+        // The bucket that is scanned is the source: it may be a folder, too.
+        config.storage.source_bucket = config.generator.bucket.clone();
+        Ok(config)
     }
 
-    async fn send(
+    async fn sending(
         &self,
         config: &Config,
-        tasks: impl stream::Stream<Item = Result<NewTask, Failure>>,
-    ) -> Result<Exit, Error> {
+        routes: &Routes,
+        stop: &CancellationToken,
+    ) -> Result<Sending, Error> {
         if self.dry_run {
-            let mut tasks = std::pin::pin!(tasks);
-            while let Some(task) = tasks.next().await.transpose()? {
-                let line = serde_json::to_string(&task).map_err(|error| Error::Other(error.to_string()))?;
-                print(&(line + "\n"))?;
-            }
-            return Ok(Exit::Done);
+            return Ok(Sending::new(Destination::Terminal, config, stop));
         }
-        let begun = Instant::now();
-        let hidden = !io::stderr().is_terminal();
-        let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        let progress = ProgressBar::with_draw_target(None, target);
-        progress.enable_steady_tick(Duration::from_millis(100));
-        let listed = tasks.inspect_ok(|_| progress.inc(1));
-        let show = |report: &Report| progress.set_message(format!("listed, {} sent", report.sent));
-        let report = Generator::connect(&config.kafka)?.send(listed, show).await;
-        progress.finish_and_clear();
-        let Report { sent, refused } = report?;
-        let topic = &config.kafka.topic_tasks;
-        print(&format!("{sent} tasks sent to {topic} in {:.1} s\n", begun.elapsed().as_secs_f64()))?;
-        if refused == 0 {
-            return Ok(Exit::Done);
+        for topic in self.topics.create(&config.kafka, routes).await? {
+            remark(&format!("created the topic {topic}"));
         }
-        print(&format!(
-            "{refused} objects were left out: their keys cannot be addressed (docs/configuration.md)\n"
-        ))?;
-        Ok(Exit::Failed)
+        Ok(Sending::new(Destination::kafka(config, routes)?, config, stop))
     }
 }

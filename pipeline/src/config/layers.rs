@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use crate::config::read::{ConfigError, Invalid, Setting};
-use crate::config::{LIBRDKAFKA_PREFIX, Variables};
+use crate::config::{ConfigError, Invalid, LIBRDKAFKA_PREFIX, Setting, Variables, env_file};
 
 /// Where a value came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +103,8 @@ impl Layers {
                 _ => false,
             };
             for name in layer.keys() {
-                if !known.contains(&name.as_str()) && !name.starts_with(LIBRDKAFKA_PREFIX) && !of_others(name) {
+                if !known.contains(&name.as_str()) && !name.starts_with(LIBRDKAFKA_PREFIX) && !of_others(name)
+                {
                     let nearest = nearest(name, &known);
                     unknown.entry(name.clone()).or_insert(Unknown {
                         name: name.clone(),
@@ -153,29 +153,26 @@ fn wrong_file(path: &Path, allowed: String) -> Invalid {
 
 /// `NAME=value` lines. A file that is not there is empty.
 fn env_file(path: &Path) -> Result<Variables, Invalid> {
-    let wrong = |error: dotenvy::Error| {
-        // The error of a line would quote the line, and with it a secret.
-        let allowed = match error {
-            dotenvy::Error::LineParse(_, at) => {
-                format!("lines of NAME=value, with quotes around values that have blanks (see byte {at} of a line)")
-            }
-            error => format!("a readable file of NAME=value lines ({error})"),
-        };
-        wrong_file(path, allowed)
-    };
-    match dotenvy::from_path_iter(path) {
-        Ok(lines) => lines.map(|line| line.map_err(wrong)).collect(),
-        Err(error) if error.not_found() => Ok(Variables::new()),
-        Err(error) => Err(wrong(error)),
+    let Some(text) = read(path)? else { return Ok(Variables::new()) };
+    env_file::parse(&text, |name| std::env::var(name).ok()).map_err(|line| {
+        wrong_file(path, format!("lines of NAME=value, which line {line} is not; are its quotes closed?"))
+    })
+}
+
+/// The text of a file that may be missing.
+fn read(path: &Path) -> Result<Option<String>, Invalid> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(wrong_file(path, format!("a readable file ({error})"))),
     }
 }
 
 /// TOML, its tables joined to the names of the variables. A file that is not there is empty.
 fn toml_file(path: &Path) -> Result<Variables, Invalid> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => toml_variables(&text).map_err(|allowed| wrong_file(path, allowed)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Variables::new()),
-        Err(error) => Err(wrong_file(path, format!("a readable file ({error})"))),
+    match read(path)? {
+        Some(text) => toml_variables(&text).map_err(|allowed| wrong_file(path, allowed)),
+        None => Ok(Variables::new()),
     }
 }
 

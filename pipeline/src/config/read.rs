@@ -1,196 +1,19 @@
-//! Reading and checking the variables. Collects every error before it gives up.
+//! The variables, section by section, and the rules between them.
 
-use std::fmt::{self, Display};
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::config::reader::{Reader, Setting};
 use crate::config::{
-    Config, Generator, Kafka, Keep, LIBRDKAFKA_PREFIX, Log, LogFormat, LogLang, OffsetReset, S3,
-    SaslMechanism, Secret, Security, SecurityProtocol, Storage, Variables, Worker, WorkerType,
+    Config, ConfigError, Generator, Invalid, Kafka, Keep, LIBRDKAFKA_PREFIX, Log, LogFormat, LogLang,
+    OffsetReset, S3, SaslMechanism, Secret, Security, SecurityProtocol, Storage, Variables, Worker,
+    WorkerType,
 };
 use crate::failure::Stage;
 use crate::kafka::options;
-use crate::pattern::{Bytes, is_topic};
+use crate::pattern::is_topic;
 use crate::storage::location;
-
-/// One variable that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid {
-    /// The variable.
-    pub name: String,
-    /// Its value, when it has one and is no secret.
-    pub value: Option<String>,
-    /// What is allowed.
-    pub allowed: String,
-}
-
-/// Everything that is wrong with a configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError(pub Vec<Invalid>);
-
-impl std::error::Error for ConfigError {}
-
-impl Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "the configuration is wrong in {} place(s):", self.0.len())?;
-        for Invalid { name, value, allowed } in &self.0 {
-            match value {
-                Some(value) => writeln!(f, "  {name}={value}: must be {allowed}")?,
-                None => writeln!(f, "  {name}: must be {allowed}")?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A variable that is read, and what it comes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting {
-    /// The variable.
-    pub name: &'static str,
-    /// The value that takes effect; none when there is none.
-    pub value: Option<String>,
-    /// Never to be shown.
-    pub is_secret: bool,
-}
-
-/// Reads variables, remembers which there are and what was wrong.
-struct Reader<'a> {
-    variables: &'a Variables,
-    invalid: Vec<Invalid>,
-    settings: Vec<Setting>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(variables: &'a Variables) -> Reader<'a> {
-        Reader { variables, invalid: Vec::new(), settings: Vec::new() }
-    }
-
-    fn done<T>(self, read: T) -> Result<T, ConfigError> {
-        if self.invalid.is_empty() { Ok(read) } else { Err(ConfigError(self.invalid)) }
-    }
-
-    /// An empty value counts as absent: `.env` templates are full of them.
-    fn get(&self, name: &str) -> Option<&'a str> {
-        self.variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
-    }
-
-    fn record(&mut self, name: &'static str, value: Option<String>, is_secret: bool) {
-        // Some are read twice, by others that depend on them.
-        if self.settings.iter().all(|setting| setting.name != name) {
-            self.settings.push(Setting { name, value, is_secret });
-        }
-    }
-
-    fn text(&mut self, name: &'static str) -> Option<String> {
-        let text = self.get(name).map(str::to_owned);
-        self.record(name, text.clone(), false);
-        text
-    }
-
-    fn text_or(&mut self, name: &'static str, default: &str) -> String {
-        let text = self.get(name).unwrap_or(default).to_owned();
-        self.record(name, Some(text.clone()), false);
-        text
-    }
-
-    fn secret(&mut self, name: &'static str) -> Option<Secret> {
-        let secret = self.get(name).map(Secret::new);
-        self.record(name, self.get(name).map(str::to_owned), true);
-        secret
-    }
-
-    fn refuse(&mut self, name: &str, allowed: impl Into<String>) {
-        let is_secret = self.settings.iter().any(|setting| setting.name == name && setting.is_secret);
-        let value = self.get(name).filter(|_| !is_secret).map(str::to_owned);
-        self.invalid.push(Invalid { name: name.to_owned(), value, allowed: allowed.into() });
-    }
-
-    fn refuse_unless(&mut self, good: bool, name: &str, allowed: impl Into<String>) {
-        if !good {
-            self.refuse(name, allowed);
-        }
-    }
-
-    /// A value of one of the notations of [`crate::pattern`].
-    fn parsed<T: FromStr<Err = String> + Display>(&mut self, name: &'static str) -> Option<T> {
-        let parsed = self.get(name).map(str::parse::<T>).transpose();
-        let value = parsed.unwrap_or_else(|allowed| {
-            self.refuse(name, allowed);
-            None
-        });
-        self.record(name, value.as_ref().map(T::to_string), false);
-        value
-    }
-
-    fn optional_number<T>(&mut self, name: &'static str, min: T, max: T) -> Option<T>
-    where
-        T: FromStr + PartialOrd + Display + Copy,
-    {
-        let number = self.get(name).map(|value| {
-            value.parse().ok().filter(|number| (min..=max).contains(number)).ok_or_else(|| {
-                let allowed = format!("a whole number from {min} to {max}");
-                self.refuse(name, allowed);
-            })
-        });
-        number.and_then(Result::ok)
-    }
-
-    fn number<T>(&mut self, name: &'static str, default: T, min: T, max: T) -> T
-    where
-        T: FromStr + PartialOrd + Display + Copy,
-    {
-        let number = self.optional_number(name, min, max).unwrap_or(default);
-        self.record(name, Some(number.to_string()), false);
-        number
-    }
-
-    fn millis(&mut self, name: &'static str, default: u64, min: u64, max: u64) -> Duration {
-        Duration::from_millis(self.number(name, default, min, max))
-    }
-
-    fn flag(&mut self, name: &'static str, default: bool) -> bool {
-        let flag = match self.get(name).map(str::to_ascii_lowercase).as_deref() {
-            None => default,
-            Some("true" | "1" | "yes" | "on") => true,
-            Some("false" | "0" | "no" | "off") => false,
-            Some(_) => {
-                self.refuse(name, "true or false");
-                default
-            }
-        };
-        self.record(name, Some(flag.to_string()), false);
-        flag
-    }
-
-    fn choice<T: Copy + PartialEq>(&mut self, name: &'static str, default: T, all: &[(&str, T)]) -> T {
-        let written = self.get(name);
-        let choice = match written {
-            None => default,
-            Some(value) => match all.iter().find(|(text, _)| text.eq_ignore_ascii_case(value)) {
-                Some((_, choice)) => *choice,
-                None => {
-                    let names: Vec<&str> = all.iter().map(|(text, _)| *text).collect();
-                    self.refuse(name, format!("one of {}", names.join(", ")));
-                    default
-                }
-            },
-        };
-        let text = all.iter().find(|(_, known)| *known == choice).map(|(text, _)| (*text).to_owned());
-        self.record(name, text, false);
-        choice
-    }
-
-    fn file(&mut self, name: &'static str) -> Option<PathBuf> {
-        let path = self.text(name).map(PathBuf::from);
-        let is_there = path.as_deref().is_none_or(Path::is_file);
-        self.refuse_unless(is_there, name, "a file that is there");
-        path
-    }
-}
 
 pub(super) fn config(variables: &Variables, worker_type: WorkerType) -> Result<Config, ConfigError> {
     let mut reader = Reader::new(variables);
@@ -207,7 +30,7 @@ pub(super) fn kafka_alone(variables: &Variables) -> Result<Kafka, ConfigError> {
 pub(super) fn settings(variables: &Variables, worker_type: WorkerType) -> Vec<Setting> {
     let mut reader = Reader::new(variables);
     read(&mut reader, worker_type);
-    reader.settings
+    reader.settings()
 }
 
 fn read(reader: &mut Reader, worker_type: WorkerType) -> Config {
@@ -255,7 +78,10 @@ fn kafka(reader: &mut Reader) -> Kafka {
         reader.refuse_unless(is_topic(topic), name, "a topic name: at most 249 of a-z A-Z 0-9 . _ -");
     }
     let is_broker = |broker: &str| {
-        broker.trim().rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        broker
+            .trim()
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
     };
     let are_brokers = kafka.bootstrap_servers.split(',').all(is_broker);
     reader.refuse_unless(are_brokers, "KAFKA_BOOTSTRAP_SERVERS", "host:port, with commas between several");
@@ -408,18 +234,7 @@ fn worker(reader: &mut Reader, worker_type: WorkerType) -> Worker {
         worker_type,
     };
     let memory_default = MEMORY_BYTES_DEFAULT.max(worker.pool_size as u64 * MEMORY_BYTES_PER_THREAD);
-    worker.memory_bytes_max = match reader.get("PIPELINE_MEMORY_MAX").map(str::parse::<Bytes>) {
-        None => memory_default,
-        Some(Ok(Bytes(bytes))) if bytes >= MEMORY_BYTES_MIN => bytes,
-        Some(_) => {
-            reader.refuse(
-                "PIPELINE_MEMORY_MAX",
-                format!("a number of bytes, at least {MEMORY_BYTES_MIN}, such as 512MiB"),
-            );
-            memory_default
-        }
-    };
-    reader.record("PIPELINE_MEMORY_MAX", Some(worker.memory_bytes_max.to_string()), false);
+    worker.memory_bytes_max = reader.bytes("PIPELINE_MEMORY_MAX", memory_default, MEMORY_BYTES_MIN);
     if worker_type == WorkerType::SingleProcess {
         // One at a time, as the guide's single-process worker: easy to follow, smallest footprint.
         worker.pool_size = 1;
@@ -435,6 +250,7 @@ fn keep(reader: &mut Reader) -> Keep {
         failed: !reader.flag("CLEANUP_ON_ERROR", true),
         objects: reader.text_or("OBS_DOWNLOAD_DIR", "./work/downloads").into(),
         summaries: reader.text_or("OBS_UPLOAD_DIR", "./work/uploads").into(),
+        bytes_max: reader.bytes("PIPELINE_KEEP_MAX", 10 << 30, 0),
     };
     // A Python function, which a program of another language cannot call: read to be known, and warned about.
     reader.text("DBC_FACTORY");
@@ -490,8 +306,22 @@ fn check_together(reader: &mut Reader, config: &Config) {
     if config.worker.revoke_timeout >= config.kafka.session_timeout {
         reader.refuse("PIPELINE_REVOKE_TIMEOUT_MS", "below KAFKA_SESSION_TIMEOUT_MS");
     }
-    if config.storage.server.is_empty() && config.storage.source_bucket.is_none() {
-        reader.refuse("OBS_SERVER", "set, or OBS_SOURCE_BUCKET be a URL: else there is nowhere to read from");
+    let buckets = [
+        ("OBS_SOURCE_BUCKET", &config.storage.source_bucket),
+        ("OBS_DEST_BUCKET", &config.storage.dest_bucket),
+        ("SOURCE_BUCKET", &config.generator.bucket),
+        ("DEST_BUCKET", &config.generator.dest_bucket),
+    ];
+    let plain = |bucket: &str| !bucket.contains("://") || bucket.starts_with("obs://");
+    if config.storage.server.is_empty() {
+        if let Some((name, _)) = buckets.iter().find(|(_, bucket)| bucket.as_deref().is_some_and(plain)) {
+            reader.refuse("OBS_SERVER", format!("set (or OBS_REGION), since {name} is a name and no URL"));
+        } else if config.generator.bucket.is_none() {
+            reader.refuse(
+                "OBS_SERVER",
+                "set (or OBS_REGION), or OBS_SOURCE_BUCKET be a URL: else there is nowhere to read from",
+            );
+        }
     }
     if config.worker.retry_max < config.worker.retry_min {
         reader.refuse("PIPELINE_RETRY_MAX_MS", "at least PIPELINE_RETRY_MIN_MS");

@@ -5,13 +5,13 @@ use std::time::Duration;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::RDKafkaErrorCode as Code;
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::util::Timeout;
 
 use crate::config::Kafka;
 use crate::failure::{Failure, Kind, Stage};
 use crate::generator::NewTask;
-use crate::kafka::{client_config, refusal, setup_failure};
+use crate::kafka::{COMPRESSION, client_config, refusal, setup_failure};
 use crate::telemetry;
 
 /// Until a broker that does not answer is given up: a person waits.
@@ -31,7 +31,7 @@ impl Sender {
             &[
                 ("enable.idempotence", "true"),
                 ("linger.ms", LINGER_MS),
-                ("compression.type", "lz4"),
+                ("compression.type", COMPRESSION),
                 ("message.timeout.ms", &DELIVERY_TIMEOUT.as_millis().to_string()),
             ],
         );
@@ -41,24 +41,33 @@ impl Sender {
         Ok(Sender { producer, topic: kafka.topic_tasks.clone() })
     }
 
-    /// Sends one task and waits for its confirmation.
-    pub(super) async fn send(&self, task: &NewTask) -> Result<(), Failure> {
+    /// Sends one task to the task topic, or to another one, and waits for its confirmation.
+    pub(super) async fn send(&self, task: &NewTask, topic: Option<&str>) -> Result<(), Failure> {
+        let topic = topic.unwrap_or(&self.topic);
         let payload = serde_json::to_vec(task).map_err(|error| {
             Failure::new(Stage::Claim, Kind::Panicked, "could not write a task as JSON").because(error)
         })?;
         let key = format!("{}/{}", task.bucket, task.key);
-        let record = FutureRecord::to(&self.topic).key(&key).payload(&payload);
+        let record = FutureRecord::to(topic).key(&key).payload(&payload);
         let Err((error, _)) = self.producer.send(record, Timeout::Never).await else { return Ok(()) };
         let (kind, advice) = match error.rdkafka_error_code() {
             Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
-                (Kind::Misconfigured, "; create the topic, or check KAFKA_TOPIC_TASKS")
+                (Kind::Misconfigured, "; create the topic (--create-topics), or check its name")
             }
             code => {
                 code.and_then(refusal).unwrap_or((Kind::ResultUndelivered, "; check KAFKA_BOOTSTRAP_SERVERS"))
             }
         };
-        let context = format!("could not send the task of {key} to {}{advice}", self.topic);
+        let context = format!("could not send the task of {key} to {topic}{advice}");
         Err(Failure::new(Stage::Claim, kind, context).because(error))
+    }
+
+    /// Waits until nothing is on its way. Blocks.
+    pub(super) fn close(&self) -> Result<(), Failure> {
+        self.producer.flush(DELIVERY_TIMEOUT).map_err(|error| {
+            Failure::new(Stage::Claim, Kind::ResultUndelivered, "the broker does not answer any more")
+                .because(error)
+        })
     }
 }
 

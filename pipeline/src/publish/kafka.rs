@@ -13,7 +13,7 @@ use rdkafka::util::Timeout;
 
 use crate::config::{Kafka, WorkerType};
 use crate::failure::{Failure, Kind, Stage};
-use crate::kafka::{client_config, refusal, setup_failure};
+use crate::kafka::{COMPRESSION, client_config, refusal, setup_failure};
 use crate::path::{Job, Outcome, Work};
 use crate::publish::ResultMessage;
 use crate::telemetry;
@@ -47,7 +47,7 @@ impl Publish {
             &[
                 ("enable.idempotence", "true"),
                 ("linger.ms", LINGER_MS),
-                ("compression.type", "lz4"),
+                ("compression.type", COMPRESSION),
                 ("queue.buffering.max.kbytes", BUFFER_KBYTES),
                 ("message.timeout.ms", &patience),
             ],

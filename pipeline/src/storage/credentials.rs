@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use reqsign_huaweicloud_obs::Credential;
 
-use crate::config;
+use crate::config::{self, env_file};
 use crate::failure::{Failure, Kind, Stage};
 use crate::telemetry;
 
@@ -97,9 +97,9 @@ fn look(file: &Path, state: &mut State) {
 
 fn read(file: &Path) -> Result<Credential, String> {
     let (mut access, mut secret, mut token) = (None, None, None);
-    for line in dotenvy::from_path_iter(file).map_err(|error| error.to_string())? {
-        // The error of a line would quote the line, and with it a secret.
-        let (name, value) = line.map_err(|_| "a line is not NAME=value".to_owned())?;
+    let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+    let lines = env_file::parse(&text, |_| None);
+    for (name, value) in lines.map_err(|line| format!("line {line} is not NAME=value"))? {
         match name.as_str() {
             "OBS_ACCESS_KEY" => access = Some(value),
             "OBS_SECRET_KEY" => secret = Some(value),

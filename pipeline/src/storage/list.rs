@@ -137,9 +137,8 @@ impl Obs {
 }
 
 fn read(body: &[u8]) -> opendal::Result<Page> {
-    let text = std::str::from_utf8(body).map_err(|error| {
-        Error::new(ErrorKind::Unexpected, "the listing is not UTF-8").set_source(error)
-    })?;
+    let text = std::str::from_utf8(body)
+        .map_err(|error| Error::new(ErrorKind::Unexpected, "the listing is not UTF-8").set_source(error))?;
     quick_xml::de::from_str(text).map_err(|error| {
         // Cut off in the middle, most likely.
         Error::new(ErrorKind::Unexpected, "the listing is no XML").set_temporary().set_source(error)

@@ -47,6 +47,11 @@ pub fn start(log: &Log, output: Output) -> Result<WorkerGuard, ConfigError> {
 /// The event texts of the user's guide, for `LOG_LANG=zh`.
 const CHINESE: &[(&str, &str)] = &[
     ("worker started", "Worker启动"),
+    ("unknown setting", "未知配置项"),
+    ("setting has no effect", "配置项无效果"),
+    ("topic created", "Topic已创建"),
+    ("file kept", "文件已保留"),
+    ("file not kept", "文件保留失败"),
     ("worker draining", "Worker正在停止"),
     ("drain timed out", "等待处理超时"),
     ("worker stopped", "Worker停止"),

@@ -1,0 +1,98 @@
+//! The checks of `pipeline config check`: each part by itself, so that all that is wrong is seen at once.
+
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::failure::{Failure, Kind, Stage};
+use crate::kafka::inspect::Inspector;
+use crate::storage::Storage;
+
+/// One thing that was looked at.
+pub(super) struct Check {
+    name: String,
+    pub(super) outcome: Result<String, String>,
+}
+
+impl Check {
+    fn new(name: impl Into<String>, outcome: Result<String, Failure>) -> Check {
+        Check { name: name.into(), outcome: outcome.map_err(|failure| failure.chain()) }
+    }
+
+    pub(super) fn line(&self) -> String {
+        let (state, detail) = match &self.outcome {
+            Ok(detail) => ("ok", detail),
+            Err(reason) => ("FAILED", reason),
+        };
+        format!("{state:<7} {:<12} {detail}\n", self.name)
+    }
+
+    pub(super) fn json(&self) -> Value {
+        match &self.outcome {
+            Ok(detail) => json!({ "check": self.name, "ok": true, "detail": detail }),
+            Err(reason) => json!({ "check": self.name, "ok": false, "error": reason }),
+        }
+    }
+}
+
+/// Looks at everything a worker needs.
+pub(super) async fn all(config: &Config, write: bool) -> Vec<Check> {
+    let kafka = config.kafka.clone();
+    let looked = tokio::task::spawn_blocking(move || brokers(&kafka)).await;
+    let mut checks = looked.unwrap_or_else(|error| {
+        let failure = Failure::new(Stage::Claim, Kind::Panicked, "the check panicked").because(error);
+        vec![Check::new("brokers", Err(failure))]
+    });
+    checks.push(Check::new("source", source(config).await));
+    checks.push(Check::new("destination", destination(config, write).await));
+    checks
+}
+
+/// Blocks until the brokers answer, or do not.
+fn brokers(kafka: &crate::config::Kafka) -> Vec<Check> {
+    let reached = Inspector::new(kafka).and_then(|inspector| Ok((inspector.brokers()?, inspector)));
+    let (count, inspector) = match reached {
+        Ok(reached) => reached,
+        // Nothing else can be asked.
+        Err(failure) => return vec![Check::new("brokers", Err(failure))],
+    };
+    let mut checks = vec![Check::new("brokers", Ok(format!("{count} at {}", kafka.bootstrap_servers)))];
+    let tasks = inspector.partitions(&kafka.topic_tasks);
+    let results = inspector.partitions(&kafka.result_topic);
+    let describe = |topic: &str, partitions: &Vec<i32>| format!("{topic}, {} partitions", partitions.len());
+    if let Ok(partitions) = &tasks {
+        let lag = inspector.lag(&kafka.topic_tasks, partitions);
+        checks
+            .push(Check::new("group", lag.map(|lag| format!("{}, {lag} tasks unfinished", kafka.group_id))));
+    }
+    checks.insert(1, Check::new("tasks", tasks.map(|partitions| describe(&kafka.topic_tasks, &partitions))));
+    checks.insert(2, Check::new("results", results.map(|found| describe(&kafka.result_topic, &found))));
+    checks
+}
+
+async fn source(config: &Config) -> Result<String, Failure> {
+    let Some(name) = &config.storage.source_bucket else {
+        return Ok("none by default: every task must name its bucket".to_owned());
+    };
+    let storage = Storage::new(&config.storage)?;
+    let first = storage.bucket(name, Stage::Download)?.first_key().await?;
+    Ok(match first {
+        Some(key) => format!("{name} lists, first {key}"),
+        None => format!("{name} lists, and is empty"),
+    })
+}
+
+async fn destination(config: &Config, write: bool) -> Result<String, Failure> {
+    let Some(name) = &config.storage.dest_bucket else {
+        return Ok("none by default: every task must name its dest_bucket".to_owned());
+    };
+    let bucket = Storage::new(&config.storage)?.bucket(name, Stage::Upload)?;
+    if !write {
+        bucket.first_key().await?;
+        return Ok(format!("{name} lists; --write tries whether it takes objects"));
+    }
+    // Beside the summaries, under a name that no summary has.
+    let key = format!("pipeline-config-check-{}", std::process::id());
+    bucket.put(&key, bytes::Bytes::from_static(b"{}")).await?;
+    bucket.delete(&key).await?;
+    Ok(format!("{name} takes objects, and deletes them"))
+}

@@ -1,0 +1,162 @@
+//! A look at topics and a group, and the making of topics. Joins no group and disturbs nobody.
+
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::config::Kafka;
+use crate::failure::{Failure, Kind, Stage};
+use crate::kafka::{client_config, refusal, setup_failure};
+use crate::telemetry;
+
+/// For one answer of the broker: a person waits.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client that only looks. Every method blocks until the broker answers or the time is up.
+pub struct Inspector {
+    consumer: BaseConsumer<Quiet>,
+}
+
+impl Inspector {
+    /// A client of the configured brokers, under the group's name.
+    ///
+    /// # Errors
+    /// [`Kind::Misconfigured`] when it cannot be created.
+    pub fn new(kafka: &Kafka) -> Result<Inspector, Failure> {
+        let config = client_config(kafka, &[("group.id", &kafka.group_id), ("enable.auto.commit", "false")]);
+        let consumer = config
+            .create_with_context(Quiet)
+            .map_err(|error| setup_failure(Stage::Claim, "client", error))?;
+        Ok(Inspector { consumer })
+    }
+
+    /// How many brokers the cluster has.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or refuses us.
+    pub fn brokers(&self) -> Result<usize, Failure> {
+        let metadata = self.consumer.fetch_metadata(None, REQUEST_TIMEOUT);
+        let metadata = metadata
+            .map_err(|error| failure("could not reach the brokers", "KAFKA_BOOTSTRAP_SERVERS", error))?;
+        Ok(metadata.brokers().len())
+    }
+
+    /// The partitions of a topic.
+    ///
+    /// # Errors
+    /// [`Kind::Misconfigured`] when there is no such topic.
+    pub fn partitions(&self, topic: &str) -> Result<Vec<i32>, Failure> {
+        let what = format!("could not look at the topic {topic}");
+        let metadata = self
+            .consumer
+            .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
+            .map_err(|error| failure(&what, "KAFKA_BOOTSTRAP_SERVERS", error))?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        match found.map(|found| (found.error().map(Code::from), found.partitions())) {
+            Some((Some(Code::UnknownTopicOrPartition | Code::UnknownTopic), _)) | None => {
+                let context = format!("the topic {topic} does not exist; create it (--create-topics)");
+                Err(Failure::new(Stage::Claim, Kind::Misconfigured, context))
+            }
+            Some((Some(code), _)) => Err(failure(&what, "the rights on it", KafkaError::MetadataFetch(code))),
+            Some((None, partitions)) => Ok(partitions.iter().map(|partition| partition.id()).collect()),
+        }
+    }
+
+    /// Tasks that the group has not finished.
+    ///
+    /// # Errors
+    /// When topic or group may not be read.
+    pub fn lag(&self, topic: &str, partitions: &[i32]) -> Result<i64, Failure> {
+        let what = format!("could not read the group's place in {topic}");
+        let read = || {
+            let mut list = TopicPartitionList::new();
+            for partition in partitions {
+                list.add_partition(topic, *partition);
+            }
+            let committed = self.consumer.committed_offsets(list, REQUEST_TIMEOUT)?;
+            let mut lag = 0;
+            for element in committed.elements() {
+                element.error()?;
+                let (first, end) =
+                    self.consumer.fetch_watermarks(topic, element.partition(), REQUEST_TIMEOUT)?;
+                lag += match element.offset() {
+                    Offset::Offset(next) => end - next.max(first),
+                    _ => end - first,
+                };
+            }
+            Ok(lag)
+        };
+        read().map_err(|error| failure(&what, "KAFKA_GROUP_ID and the rights on it", error))
+    }
+}
+
+/// Creates the topics that are not there; gives their names. `partitions` and `replication`: the broker's own choice
+/// when absent.
+///
+/// # Errors
+/// When the broker refuses, with its reason.
+pub async fn create_topics(
+    kafka: &Kafka,
+    topics: &[&str],
+    partitions: Option<i32>,
+    replication: Option<i32>,
+) -> Result<Vec<String>, Failure> {
+    // librdkafka's word for "the broker's own".
+    const BROKERS_CHOICE: i32 = -1;
+    let admin: AdminClient<Quiet> = client_config(kafka, &[])
+        .create_with_context(Quiet)
+        .map_err(|error| setup_failure(Stage::Claim, "client", error))?;
+    let (partitions, replication) =
+        (partitions.unwrap_or(BROKERS_CHOICE), replication.unwrap_or(BROKERS_CHOICE));
+    let topics: Vec<NewTopic<'_>> = topics
+        .iter()
+        .map(|topic| NewTopic::new(topic, partitions, TopicReplication::Fixed(replication)))
+        .collect();
+    let options =
+        AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT));
+    let answers = admin
+        .create_topics(&topics, &options)
+        .await
+        .map_err(|error| failure("could not create the topics", "KAFKA_BOOTSTRAP_SERVERS", error))?;
+    let mut created = Vec::new();
+    for answer in answers {
+        match answer {
+            Ok(topic) => created.push(topic),
+            Err((_, Code::TopicAlreadyExists)) => {}
+            Err((topic, code)) => {
+                let what = format!("could not create the topic {topic}");
+                let advice = "partitions, replication and the rights on it";
+                return Err(failure(&what, advice, KafkaError::AdminOp(code)));
+            }
+        }
+    }
+    Ok(created)
+}
+
+fn failure(what: &str, advice: &str, error: KafkaError) -> Failure {
+    let (kind, advice) = match error.rdkafka_error_code().and_then(refusal) {
+        Some((kind, advice)) => (kind, advice.to_owned()),
+        None => (Kind::Misconfigured, format!("check {advice}")),
+    };
+    Failure::new(Stage::Claim, kind, format!("{what}; {advice}")).because(error)
+}
+
+/// librdkafka's own log goes where the worker's goes.
+pub struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        telemetry::client_log(facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        telemetry::client_log(&error.to_string(), reason);
+    }
+}
+
+impl ConsumerContext for Quiet {}

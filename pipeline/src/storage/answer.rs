@@ -1,0 +1,31 @@
+//! What the storage answered, as a failure keeps it.
+
+/// What the storage said, in one line: without the request's whole context, which a result has no room for.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Answer(String);
+
+impl Answer {
+    /// How much of a server's own words is kept.
+    const CHARACTERS_MAX: usize = 300;
+
+    pub(super) fn of(error: &opendal::Error) -> Answer {
+        let message: String = error.message().chars().take(Self::CHARACTERS_MAX).collect();
+        let mut text = match message.is_empty() {
+            true => error.kind().to_string(),
+            false => format!("{}: {message}", error.kind()),
+        };
+        // The number by which the service's support finds the request.
+        let context = error.to_string();
+        let id = context.split("\"x-obs-request-id\": \"").nth(1).and_then(|rest| rest.split('"').next());
+        if let Some(id) = id {
+            text.push_str(&format!(" (request {id})"));
+        }
+        let mut below = std::error::Error::source(error);
+        while let Some(source) = below {
+            text.push_str(&format!(": {source}"));
+            below = source.source();
+        }
+        Answer(text)
+    }
+}
