@@ -17,6 +17,8 @@ mod generator;
 /// Summaries against pandas.
 mod golden;
 /// The program on Apache Kafka and the OBS server.
+/// The old system's guide: its commands, as they are written.
+mod guide;
 mod live;
 /// The whole worker on librdkafka's mock cluster and the OBS server.
 mod mock;

@@ -180,11 +180,19 @@ impl Client {
     /// # Panics
     /// When the broker refuses.
     pub async fn create_topics(&self, partitions: i32) {
+        self.create(&[(&self.topics.tasks, partitions), (&self.topics.results, 1)]).await;
+    }
+
+    /// Creates topics of so many partitions.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    pub async fn create(&self, topics: &[(&str, i32)]) {
         let admin = AdminClient::<DefaultClientContext>::from_config(&self.config).expect("an admin client");
-        let topics = [
-            NewTopic::new(&self.topics.tasks, partitions, TopicReplication::Fixed(1)),
-            NewTopic::new(&self.topics.results, 1, TopicReplication::Fixed(1)),
-        ];
+        let topics = topics
+            .iter()
+            .map(|(topic, partitions)| NewTopic::new(topic, *partitions, TopicReplication::Fixed(1)));
+        let topics: Vec<NewTopic<'_>> = topics.collect();
         let created =
             admin.create_topics(&topics, &AdminOptions::new()).await.expect("the broker should answer");
         for topic in created {
@@ -228,6 +236,28 @@ impl Client {
             results.push(serde_json::from_slice(payload).expect("a result in the contract's form"));
         }
         results
+    }
+
+    /// Every message of a topic so far, all its partitions, as JSON.
+    ///
+    /// # Panics
+    /// When the topic cannot be read, or a message is no JSON.
+    pub fn messages(&self, topic: &str) -> Vec<Value> {
+        let consumer = self.consumer();
+        let metadata = consumer.fetch_metadata(Some(topic), REQUEST).expect("metadata");
+        let mut list = TopicPartitionList::new();
+        let mut left = 0;
+        for partition in metadata.topics()[0].partitions() {
+            let (begin, end) = consumer.fetch_watermarks(topic, partition.id(), REQUEST).expect("watermarks");
+            left += end - begin;
+            list.add_partition_offset(topic, partition.id(), Offset::Beginning).expect("a partition");
+        }
+        consumer.assign(&list).expect("an assignment");
+        let next = || consumer.poll(REQUEST).expect("a message before the end").expect("a readable topic");
+        let json = |message: rdkafka::message::BorrowedMessage<'_>| {
+            serde_json::from_slice(message.payload().unwrap_or_default()).expect("JSON")
+        };
+        (0..left).map(|_| json(next())).collect()
     }
 
     /// Waits until there are at least so many results, and returns all of them.

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use serde_json::Value;
 
@@ -29,6 +30,7 @@ pub fn path() -> PathBuf {
 pub struct Program {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Program {
@@ -50,17 +52,34 @@ impl Program {
             .expect("the program should start");
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (stdout, kept) = (child.stdout.take().expect("stdout is piped"), Arc::clone(&lines));
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
-        Program { child, lines }
+        Program { child, lines, reader: Some(reader) }
     }
 
     /// What it printed so far.
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Everything it printed. Its output must have ended, as it does with the program.
+    pub fn all_lines(&mut self) -> Vec<String> {
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        self.lines()
+    }
+
+    /// Waits for a line that begins so.
+    ///
+    /// # Panics
+    /// When it does not come.
+    pub async fn wait_for_line(&self, beginning: &str) {
+        let what = format!("a line that begins with {beginning:?}");
+        crate::eventually(&what, || self.lines().iter().any(|line| line.starts_with(beginning))).await;
     }
 
     /// The log events of this text so far.
