@@ -69,7 +69,7 @@ fn main() {
             assert!(begun.elapsed().as_secs() < 1200, "no result; {}", worker.lines().join("\n"));
             tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         };
-        let peak = worker.peak_bytes();
+        let peak = worker.peak_bytes().expect("a running worker, on Linux");
         let [result] = &results[..] else { panic!("one result") };
         assert_eq!(result.status, ResultStatus::Success, "{result:?}");
         assert_eq!(result.rows, Some(OBJECT_BYTES / ROW_BYTES - 1));

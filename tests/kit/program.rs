@@ -121,17 +121,18 @@ impl Program {
         assert!(sent.success(), "kill -{name} failed");
     }
 
-    /// The most memory it ever held, in bytes: the kernel's `VmHWM`.
-    ///
-    /// # Panics
-    /// Where there is no `/proc`, or the program has ended.
-    pub fn peak_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("Linux");
-        let line =
-            status.lines().find(|line| line.starts_with("VmHWM:")).expect("a running process has a peak");
-        let kib: u64 =
-            line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number");
-        kib << 10
+    /// The most memory it ever held, in bytes: the kernel's `VmHWM`. None when it has ended, or where there is no
+    /// `/proc`.
+    pub fn peak_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kib << 10)
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
     }
 
     /// Waits for the program's end.
