@@ -351,3 +351,43 @@ async fn config_check_says_what_does_not_work() {
     assert_eq!(code, Some(1));
     assert!(printed.contains("FAILED  brokers"), "{printed}");
 }
+
+/// Rights are asked for and not tried: the check leaves no trace, and names what is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn config_check_names_the_right_that_is_missing() {
+    let Some((broker, secure)) = apache().and_then(|broker| Some((broker, broker.secure.as_ref()?))) else {
+        return;
+    };
+    let scene = Scene::set("rights", broker).await;
+    let variables = with(
+        scene.variables.clone(),
+        &[
+            ("KAFKA_BOOTSTRAP_SERVERS", &secure.bootstrap),
+            ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL"),
+            ("KAFKA_SSL_CA_LOCATION", &secure.ca),
+            ("KAFKA_SASL_USERNAME", &secure.user),
+            ("KAFKA_SASL_PASSWORD", &secure.password),
+        ],
+    );
+    let good = pipeline(&["config", "check"], &variables).await;
+    assert!(good.contains("may be written") && good.contains("may be joined"), "{good}");
+
+    // Reading is left to the user, so a check that takes any right for all of them would pass.
+    let user = format!("User:{}", secure.user);
+    let rule = ["--allow-principal", &user, "--operation", "Read", "--topic", &scene.topics.results];
+    let somebody =
+        ["--allow-principal", "User:somebody", "--operation", "Read", "--group", &scene.topics.group];
+    for rule in [rule, somebody] {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/kafka");
+        let mut acls = std::process::Command::new(script);
+        acls.args(["tool", "acls", "--bootstrap-server", &broker.bootstrap, "--add"]).args(rule);
+        let output = acls.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let (code, printed) = ended(&["config", "check"], &variables).await;
+    assert_eq!(code, Some(1));
+    let failed: Vec<_> = printed.lines().filter(|line| line.starts_with("FAILED")).collect();
+    let [results, group] = &failed[..] else { panic!("{printed}") };
+    assert!(results.contains("may not write to the topic"), "{results}");
+    assert!(group.contains("group"), "{group}");
+}

@@ -204,3 +204,40 @@ async fn worker_creates(shell: &Shell, partitions: i32) {
     let done = events.iter().filter(|event| event["event"] == "file processed").count();
     assert_eq!(done, partitions as usize, "published: {events:?}");
 }
+
+/// The script of docs/migrating.md that stands for the guide's database hook: one row a task, old messages left out.
+#[test]
+fn results_into_sqlite() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/migrating.md")).unwrap();
+    let script = page.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let count = "import sqlite3\n\
+        rows = sqlite3.connect('processing_log.db').execute('select file_key, status from processing_log').fetchall()\n\
+        print(rows)\n";
+    let result = |status: &str| {
+        format!(
+            r#"{{"timestamp":"2025-08-25T12:30:00Z","status":"{status}","source":{{"bucket":"in","key":"a.csv"}},
+               "task":{{"topic":"t","partition":0,"offset":7,"attempt":1}}}}"#
+        )
+        .replace('\n', " ")
+    };
+    let old =
+        r#"{"timestamp":"2025-08-25T12:30:00Z","status":"failed","source":{"bucket":"in","key":"old.csv"}}"#;
+    let lines = [result("failed").as_str(), old, &result("success")].join("\n");
+    let run = |script: &str, input: &str| {
+        let mut python = std::process::Command::new("python3");
+        python.args(["-c", script]).current_dir(folder.path());
+        python.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut child = python.spawn().ok()?;
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "the script failed");
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    if run(script, &lines).is_none() {
+        assert!(std::env::var_os("CI").is_none(), "CI must have python3");
+        eprintln!("SKIPPED results_into_sqlite: it needs python3");
+        return;
+    }
+    assert_eq!(run(count, "").unwrap(), "[('a.csv', 'success')]");
+}

@@ -214,6 +214,20 @@ async fn failures_have_results_and_are_committed() {
     stop(worker).await;
 }
 
+/// `KAFKA_ENABLE_PRODUCER=false`: the work is done and committed, and nobody is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_producer_there_are_no_results() {
+    const TASKS: usize = 12;
+    let Some(broker) = apache() else { return };
+    let scene = Scene::set("silent", broker, TASKS).await;
+    let silent = with(scene.variables.clone(), &[("KAFKA_ENABLE_PRODUCER", "false")]);
+    let worker = Program::start(&["run"], &silent);
+    scene.client.wait_for_no_lag(PARTITIONS).await;
+    stop(worker).await;
+    assert_eq!(scene.server.keys("out").len(), TASKS);
+    assert!(scene.client.results().is_empty());
+}
+
 /// `pipeline worker`: one at a time, and it says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_single_worker_takes_one_task_at_a_time() {

@@ -118,7 +118,23 @@ fn the_configuration_is_documented_whole() {
     let code = code.split("#[cfg(test)]").next().unwrap();
     let documented = std::fs::read_to_string(root().join("docs/configuration.md")).unwrap();
     let is_name = |word: &&str| {
-        ["KAFKA_", "OBS_", "PIPELINE_", "LOG_", "POOL_"].iter().any(|prefix| word.starts_with(prefix))
+        let beginnings = [
+            "KAFKA_",
+            "OBS_",
+            "PIPELINE_",
+            "LOG_",
+            "POOL_",
+            "AWS_",
+            "CLEANUP_",
+            "DBC_",
+            "FILE_",
+            "TASK_",
+            "SOURCE_",
+            "DEST_",
+            "MAX_FILES",
+            "SINGLE_FILE",
+        ];
+        beginnings.iter().any(|prefix| word.starts_with(prefix))
             && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
     };
     let mut read: Vec<&str> = code.split('"').filter(is_name).collect();
@@ -131,6 +147,28 @@ fn the_configuration_is_documented_whole() {
         .map(|name| format!("{name} is not in docs/configuration.md"))
         .collect();
     complain(&missing);
+}
+
+/// A page that names a test names one that is there.
+#[test]
+fn tests_that_the_docs_name_exist() {
+    let code: String = sources().into_iter().map(|(_, text)| text).collect();
+    let mut broken = Vec::new();
+    let mut named = 0;
+    for page in ["docs/guarantees.md", "docs/migrating.md", "ARCHITECTURE.md"] {
+        let text = std::fs::read_to_string(root().join(page)).unwrap();
+        for word in text.split('`').skip(1).step_by(2).filter(|word| word.contains("::")) {
+            let name = word.rsplit("::").next().unwrap_or_default();
+            let is_test = name.contains('_')
+                && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            named += usize::from(is_test);
+            if is_test && !code.contains(&format!("fn {name}(")) {
+                broken.push(format!("{page}: {word}: there is no such function"));
+            }
+        }
+    }
+    assert!(named > 40, "the scan finds the names: {named}");
+    complain(&broken);
 }
 
 /// The committed data is the data that was described and expected.

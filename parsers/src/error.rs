@@ -75,11 +75,13 @@ struct Inner {
 }
 
 impl Error {
-    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+    /// An error without a place: for decoders, also those of other crates.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         Error(Box::new(Inner { kind, message: message.into(), position: None }))
     }
 
-    pub(crate) fn at(mut self, position: Position) -> Error {
+    /// The same error, at a place in the file.
+    pub fn at(mut self, position: Position) -> Error {
         self.0.position = Some(position);
         self
     }

@@ -10,6 +10,7 @@ use crate::failure::{Failure, Kind, Stage};
 
 pub mod inspect;
 pub mod options;
+pub mod rights;
 
 /// How messages are compressed: what every reader can undo. The Python clients need further packages for lz4 and zstd.
 pub const COMPRESSION: &str = "gzip";

@@ -276,3 +276,33 @@ fn completions_and_the_manual_know_every_command() {
         assert!(page.contains(part), "{part}:\n{page}");
     }
 }
+
+/// The template for a `.env` is accepted as it is, and every name in it, commented out or not, is read.
+#[test]
+fn the_example_of_an_env_file_is_good() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../env.example")).unwrap();
+    std::fs::write(directory.path().join(".env"), &text).unwrap();
+    let show = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_pipeline"))
+            .args(arguments)
+            .env_clear()
+            .current_dir(directory.path())
+            .output()
+            .unwrap()
+    };
+    let output = show(&["config", "show", "--json"]);
+    assert!(output.status.success(), "{}", text_of(&output));
+    let settings: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let known = |name: &str| settings.as_array().unwrap().iter().any(|setting| setting["name"] == name);
+    let assignments = text.lines().filter_map(|line| line.trim_start_matches(['#', ' ']).split_once('='));
+    let mut names = assignments
+        .map(|(name, _)| name)
+        .filter(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_'));
+    assert!(names.clone().count() > 30);
+    assert_eq!(names.find(|name| !known(name)), None);
+}
+
+fn text_of(output: &Output) -> String {
+    text(&output.stdout) + &text(&output.stderr)
+}

@@ -11,7 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::config::Kafka;
 use crate::failure::{Failure, Kind, Stage};
-use crate::kafka::{client_config, refusal, setup_failure};
+use crate::kafka::{client_config, refusal, rights, setup_failure};
 use crate::telemetry;
 
 /// For one answer of the broker: a person waits.
@@ -67,6 +67,27 @@ impl Inspector {
         }
     }
 
+    /// Refuses a topic that may not be used: `read` from, else written to.
+    ///
+    /// # Errors
+    /// [`Kind::PermissionDenied`] with the right that is missing.
+    pub fn demand_topic(&self, topic: &str, read: bool) -> Result<(), Failure> {
+        let rights = rights::of_topic(&self.consumer, topic, REQUEST_TIMEOUT)
+            .map_err(|error| failure(&format!("could not ask for the rights on {topic}"), "them", error))?;
+        let (has, right) = if read { (rights.read, "read from") } else { (rights.write, "write to") };
+        demand(has, &format!("may not {right} the topic {topic}"))
+    }
+
+    /// Refuses a group that may not be joined.
+    ///
+    /// # Errors
+    /// [`Kind::PermissionDenied`].
+    pub fn demand_group(&self, group: &str) -> Result<(), Failure> {
+        let rights = rights::of_group(&self.consumer, group, REQUEST_TIMEOUT)
+            .map_err(|error| failure(&format!("could not ask for the rights on {group}"), "them", error))?;
+        demand(rights.read, &format!("may not join the group {group}"))
+    }
+
     /// Tasks that the group has not finished.
     ///
     /// # Errors
@@ -93,6 +114,14 @@ impl Inspector {
         };
         read().map_err(|error| failure(&what, "KAFKA_GROUP_ID and the rights on it", error))
     }
+}
+
+fn demand(has: bool, lack: &str) -> Result<(), Failure> {
+    if has {
+        return Ok(());
+    }
+    let context = format!("this user {lack}; grant it the right");
+    Err(Failure::new(Stage::Claim, Kind::PermissionDenied, context))
 }
 
 /// Creates the topics that are not there; gives their names. `partitions` and `replication`: the broker's own choice

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::Config;
+use crate::config::{Config, Kafka};
 use crate::failure::{Failure, Kind, Stage};
 use crate::kafka::inspect::Inspector;
 use crate::storage::Storage;
@@ -48,24 +48,36 @@ pub(super) async fn all(config: &Config, write: bool) -> Vec<Check> {
 }
 
 /// Blocks until the brokers answer, or do not.
-fn brokers(kafka: &crate::config::Kafka) -> Vec<Check> {
+fn brokers(kafka: &Kafka) -> Vec<Check> {
     let reached = Inspector::new(kafka).and_then(|inspector| Ok((inspector.brokers()?, inspector)));
     let (count, inspector) = match reached {
         Ok(reached) => reached,
         // Nothing else can be asked.
         Err(failure) => return vec![Check::new("brokers", Err(failure))],
     };
-    let mut checks = vec![Check::new("brokers", Ok(format!("{count} at {}", kafka.bootstrap_servers)))];
-    let tasks = inspector.partitions(&kafka.topic_tasks);
-    let results = inspector.partitions(&kafka.result_topic);
-    let describe = |topic: &str, partitions: &Vec<i32>| format!("{topic}, {} partitions", partitions.len());
-    if let Ok(partitions) = &tasks {
-        let lag = inspector.lag(&kafka.topic_tasks, partitions);
-        checks
-            .push(Check::new("group", lag.map(|lag| format!("{}, {lag} tasks unfinished", kafka.group_id))));
-    }
-    checks.insert(1, Check::new("tasks", tasks.map(|partitions| describe(&kafka.topic_tasks, &partitions))));
-    checks.insert(2, Check::new("results", results.map(|found| describe(&kafka.result_topic, &found))));
+    let Kafka { topic_tasks, result_topic, group_id, .. } = kafka;
+    let topic = |topic: &str, read| {
+        let partitions = inspector.partitions(topic)?;
+        inspector.demand_topic(topic, read)?;
+        Ok::<_, Failure>(partitions)
+    };
+    let tasks = topic(topic_tasks, true);
+    let group = tasks.as_deref().ok().map(|partitions| {
+        inspector.demand_group(group_id)?;
+        inspector.lag(topic_tasks, partitions)
+    });
+    let described = |name: &str, partitions: Result<Vec<i32>, Failure>, may: &str| {
+        partitions.map(|partitions| format!("{name}, {} partitions, may be {may}", partitions.len()))
+    };
+    let mut checks = vec![
+        Check::new("brokers", Ok(format!("{count} at {}", kafka.bootstrap_servers))),
+        Check::new("tasks", described(topic_tasks, tasks, "read")),
+        Check::new("results", described(result_topic, topic(result_topic, false), "written")),
+    ];
+    // Without its topic there is nothing to ask of the group.
+    checks.extend(group.map(|lag| {
+        Check::new("group", lag.map(|lag| format!("{group_id}, may be joined, {lag} tasks unfinished")))
+    }));
     checks
 }
 
