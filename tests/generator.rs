@@ -174,6 +174,21 @@ async fn a_state_file_resumes_a_broken_scan_and_sends_nothing_twice() {
     assert!(pipeline(&scan, &scene.variables).await.starts_with("0 tasks sent"));
 }
 
+/// Keys that cannot be sent do not use up the number of those that can, and are told of.
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_keys_use_up_no_number() {
+    let Some(broker) = apache() else { return };
+    let scene = Scene::set("refused", broker).await;
+    let keys = scene.path("jobs.toml");
+    std::fs::write(&keys, "[jobs.a]\nfiles = ['a//b', 'ok.csv', 'later.csv']\nmax_files = 1\n").unwrap();
+    let state = scene.path("state");
+    for sent in [1, 2] {
+        let (code, _) = ended(&["tasks", "batch", &keys, "--state", &state], &scene.variables).await;
+        assert_eq!(code, Some(1), "a key was left out");
+        assert_eq!(scene.sent().len(), sent);
+    }
+}
+
 /// A watch finds what is new whatever its key and time, knows what it sent, and ends with 0.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_finds_late_and_replaced_objects_and_survives_an_outage() {
@@ -183,7 +198,7 @@ async fn a_watch_finds_late_and_replaced_objects_and_survives_an_outage() {
     let state = scene.path("state");
     let scan = ["tasks", "scan", "--state", &state, "--watch", "--every", "1"];
     let mut watch = Program::start(&scan, &scene.variables);
-    watch.wait_for_line("1 tasks sent").await;
+    watch.wait_for_line("1 task sent").await;
     // Sorted before and behind what was listed; and one that was replaced.
     scene.put("a.csv", "a\n2\n");
     scene.put("z.csv", "a\n3\n");
@@ -237,7 +252,7 @@ async fn a_batch_runs_its_jobs_by_name() {
                 [jobs.urgent]\nbucket = 'other'\nfiles = ['urgent/data.csv']\n";
     std::fs::write(&jobs, text).unwrap();
     let printed = pipeline(&["tasks", "batch", &jobs, "--job", "urgent"], &scene.variables).await;
-    assert!(printed.starts_with("urgent: 1 tasks sent"), "{printed}");
+    assert!(printed.starts_with("urgent: 1 task sent"), "{printed}");
     pipeline(&["tasks", "batch", &jobs], &scene.variables).await;
     let tasks = scene.client.messages(&scene.topics.tasks);
     let mut sent: Vec<_> = tasks

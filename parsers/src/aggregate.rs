@@ -34,7 +34,7 @@ pub use self::kinds::Kinds;
 pub use self::moments::Moments;
 pub use self::quantiles::Quantiles;
 pub use self::sketches::{SKETCH_BYTES_MIN, SketchSizes, Sketches};
-pub use self::tokens::{Full, Tokens};
+pub use self::tokens::{Full, Tokens, Word};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -6,10 +6,12 @@
 //! that are not UTF-8 are kept and counted (pandas fails). Records that are too short are filled with nulls,
 //! as in pandas, and counted.
 
+mod batch;
 mod header;
 mod records;
 
-use crate::aggregate::Columns;
+use crate::aggregate::{Columns, Word};
+use crate::csv::batch::{Batch, Oddity};
 use crate::csv::records::{Record, Records, Sink};
 use crate::decode::Decode;
 use crate::error::{Error, ErrorKind};
@@ -21,6 +23,7 @@ use crate::summary::{Dialect, SCHEMA_VERSION, Summary, Warning, WarningKind};
 pub(crate) struct CsvDecoder {
     format: Format,
     records: Records,
+    batch: Batch,
     rows: Rows,
 }
 
@@ -30,17 +33,49 @@ impl CsvDecoder {
         CsvDecoder {
             format,
             records,
+            batch: Batch::new(format.delimiter(), limits),
             rows: Rows { limits: limits.clone(), table: None, total: 0, warnings: Vec::new() },
         }
     }
 }
 
+impl CsvDecoder {
+    /// Reads the whole records of the batch at once, or else one record in the other way.
+    fn read_batch(&mut self) -> Result<(), Error> {
+        let whole = match (self.records.between(), &mut self.rows.table) {
+            (Some(place), Some(table)) if is_utf8(self.batch.rest()) => {
+                let whole = self.batch.scan(table.columns.width(), place);
+                self.rows.batch(&self.batch)?;
+                whole
+            }
+            _ => 0,
+        };
+        let read = if whole == 0 { self.records.feed(self.batch.rest(), &mut self.rows)? } else { whole };
+        self.batch.consume(read);
+        Ok(())
+    }
+}
+
+/// Whether these bytes are UTF-8, a character that is cut off at the end aside.
+fn is_utf8(bytes: &[u8]) -> bool {
+    str::from_utf8(bytes).map_or_else(|error| error.error_len().is_none(), |_| true)
+}
+
 impl Decode for CsvDecoder {
-    fn feed(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.records.feed(bytes, &mut self.rows)
+    fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            bytes = self.batch.fill(bytes);
+            if self.batch.is_full() {
+                self.read_batch()?;
+            }
+        }
+        Ok(())
     }
 
     fn finish(mut self: Box<Self>) -> Result<Summary, Error> {
+        while !self.batch.rest().is_empty() {
+            self.read_batch()?;
+        }
         self.records.finish(&mut self.rows)?;
         let dialect = Dialect {
             delimiter: char::from(self.format.delimiter()),
@@ -72,7 +107,7 @@ struct Table {
 impl Sink for Rows {
     fn record(&mut self, record: &Record<'_>) -> Result<(), Error> {
         if !record.bytes.is_ascii() && record.fields().any(|field| str::from_utf8(field).is_err()) {
-            self.warn(WarningKind::InvalidUtf8, record);
+            self.warn(WarningKind::InvalidUtf8, record.position.line);
         }
         let Some(table) = &mut self.table else {
             let names = header::names(record, self.limits.header_bytes_max)?;
@@ -84,24 +119,46 @@ impl Sink for Rows {
         let width = table.columns.width();
         self.total += 1;
         for (index, field) in record.fields().take(width).enumerate() {
-            table.columns.add(index, field, 1)?;
+            table.columns.add(index, Word::new(field), 1)?;
         }
         let n_fields = record.ends.len();
         if n_fields < width {
             (n_fields..width).for_each(|index| table.columns.add_missing(index));
-            self.warn(WarningKind::RowTooShort, record);
+            self.warn(WarningKind::RowTooShort, record.position.line);
         } else if n_fields > width {
-            self.warn(WarningKind::RowTooLong, record);
+            self.warn(WarningKind::RowTooLong, record.position.line);
         }
         Ok(())
     }
 }
 
 impl Rows {
-    fn warn(&mut self, kind: WarningKind, record: &Record<'_>) {
+    /// Takes in the rows of a batch, column by column.
+    fn batch(&mut self, batch: &Batch) -> Result<(), Error> {
+        let Some(Table { columns, .. }) = &mut self.table else { return Ok(()) };
+        for index in 0..columns.width() {
+            columns.add_all(index, batch.column(index))?;
+        }
+        for index in batch.missing() {
+            columns.add_missing(index);
+        }
+        self.total += batch.rows() as u64;
+        for &(oddity, line) in &batch.odd {
+            self.warn(
+                match oddity {
+                    Oddity::TooShort => WarningKind::RowTooShort,
+                    Oddity::TooLong => WarningKind::RowTooLong,
+                },
+                line,
+            );
+        }
+        Ok(())
+    }
+
+    fn warn(&mut self, kind: WarningKind, line: u64) {
         match self.warnings.iter_mut().find(|warning| warning.kind == kind) {
             Some(warning) => warning.count += 1,
-            None => self.warnings.push(Warning { kind, count: 1, first_line: record.position.line }),
+            None => self.warnings.push(Warning { kind, count: 1, first_line: line }),
         }
     }
 

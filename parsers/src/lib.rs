@@ -22,6 +22,7 @@
 //! - No I/O, clock, environment, threads or globals.
 
 pub mod aggregate;
+#[cfg(feature = "columnar")]
 mod columnar;
 mod csv;
 mod decode;

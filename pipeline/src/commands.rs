@@ -139,7 +139,7 @@ impl Topics {
 
 /// What a name that nothing reads was meant to be, for a person.
 fn hint(unknown: &Unknown) -> String {
-    match unknown.nearest {
+    match &unknown.nearest {
         Some(nearest) => format!("did you mean {nearest}?"),
         None => "see `pipeline config show` for all names".to_owned(),
     }
@@ -162,14 +162,19 @@ fn remark(text: &str) {
     }
 }
 
-/// The configuration of a command for people, which says on the way what was probably misspelt.
-fn configured(layers: &Layers) -> Result<Config, Error> {
+/// Says what was probably misspelt.
+fn warn_of_unknown(layers: &Layers) {
     let variables = layers.variables();
     for unknown in layers.unknown(&crate::config::settings(&variables, WorkerType::MultiProcess)) {
         let hint = hint(&unknown);
         remark(&format!("warning: {} ({}) has no effect; {hint}", unknown.name, unknown.origin));
     }
-    Ok(Config::from_variables(&variables, WorkerType::MultiProcess)?)
+}
+
+/// The configuration of a command for people.
+fn configured(layers: &Layers) -> Result<Config, Error> {
+    warn_of_unknown(layers);
+    Ok(Config::from_variables(&layers.variables(), WorkerType::MultiProcess)?)
 }
 
 /// How a command ended.
@@ -205,6 +210,9 @@ pub enum Error {
         /// What happened.
         source: io::Error,
     },
+    /// Whoever read our output has gone. Nothing is wrong.
+    #[error("nobody reads the output any more")]
+    ReaderGone,
     /// Something else, in its own words.
     #[error("{0}")]
     Other(String),
@@ -220,6 +228,7 @@ impl Error {
     pub fn code(&self) -> ExitCode {
         match self {
             Error::Config(_) => ExitCode::from(2),
+            Error::ReaderGone => ExitCode::SUCCESS,
             Error::Failure(_) | Error::Io { .. } | Error::Other(_) => ExitCode::FAILURE,
         }
     }
@@ -246,14 +255,20 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
     });
     // What is still blocked, on a broker that does not answer say, must not hold up the exit.
     runtime.shutdown_background();
-    exit
+    match exit {
+        Err(Error::ReaderGone) => Ok(Exit::Done),
+        exit => exit,
+    }
 }
 
-/// Writes to the terminal. A reader that went away, as `head` does, is no error.
+/// Writes to the terminal.
+///
+/// # Errors
+/// [`Error::ReaderGone`] when nobody reads any more, as `head` does: the end of the command, and a good one.
 fn print(text: &str) -> Result<(), Error> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Error::ReaderGone),
         done => done.map_err(Error::io("could not write to the terminal")),
     }
 }

@@ -23,8 +23,8 @@ use crate::telemetry;
 
 /// Files that wait to be copied. More are left out: whoever debugs looks at a few.
 const WAITING_MAX: usize = 256;
-/// How long the end of the worker may wait for copies.
-const END_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the end of the worker may wait for copies: with draining and leaving the 30 s that orchestrators grant.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Keeps copies, in a task of its own.
 pub struct Keep {

@@ -132,18 +132,7 @@ impl Storage {
             self.credentials.current()?;
         }
         for name in [source_bucket, dest_bucket].into_iter().flatten() {
-            let bucket = self.bucket(name, Stage::Claim)?;
-            let (kind, reason) = match probe::probe(&bucket.probing).await {
-                Probe::Missing => {
-                    (Kind::Misconfigured, "does not exist; check OBS_SOURCE_BUCKET and OBS_DEST_BUCKET")
-                }
-                Probe::BadCredentials => (
-                    Kind::PermissionDenied,
-                    "does not accept the credentials; check OBS_ACCESS_KEY, OBS_SECRET_KEY and this machine's clock",
-                ),
-                Probe::Answers | Probe::NoListing | Probe::Silent => continue,
-            };
-            return Err(Failure::new(Stage::Claim, kind, format!("the bucket {name} {reason}")));
+            self.bucket(name, Stage::Claim)?.demand().await?;
         }
         Ok(())
     }
@@ -323,6 +312,24 @@ impl Bucket {
         };
         let (bucket, prefix) = (self.clone(), prefix.to_owned());
         Ok(objects.map_err(move |error| bucket.failure(Stage::Claim, "list", &prefix, error)).boxed())
+    }
+
+    /// Refuses a bucket that is missing or does not know us. One that does not answer, or may not be listed, passes.
+    ///
+    /// # Errors
+    /// [`Kind::Misconfigured`], [`Kind::PermissionDenied`].
+    pub async fn demand(&self) -> Result<(), Failure> {
+        let (kind, reason) = match probe::probe(&self.probing).await {
+            Probe::Missing => {
+                (Kind::Misconfigured, "does not exist; check OBS_SOURCE_BUCKET and OBS_DEST_BUCKET")
+            }
+            Probe::BadCredentials => (
+                Kind::PermissionDenied,
+                "does not accept the credentials; check OBS_ACCESS_KEY, OBS_SECRET_KEY and this machine's clock",
+            ),
+            Probe::Answers | Probe::NoListing | Probe::Silent => return Ok(()),
+        };
+        Err(Failure::new(Stage::Claim, kind, format!("the bucket {} {reason}", self.name)))
     }
 
     /// The first key that a listing shows, if there is any.

@@ -245,6 +245,25 @@ fn misspelt_names_are_warned_about_with_the_right_one() {
     );
 }
 
+/// `pipeline tasks … --dry-run | head -1`: the end of the reader is a good end of the command.
+#[test]
+fn a_reader_that_goes_away_ends_the_command_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pipeline"))
+        .args(["tasks", "list", "-", "--bucket", "in", "--dry-run"])
+        .env_clear()
+        .env("OBS_SERVER", "memory://")
+        .current_dir(directory.path())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    // The command may be gone before all of it is written.
+    let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), "a.csv\n".repeat(100_000).as_bytes());
+    assert!(child.wait().unwrap().success());
+}
+
 #[test]
 fn a_command_that_lacks_something_names_it() {
     let storage = [("OBS_SERVER", "memory://")];

@@ -6,7 +6,7 @@
 //! cut.
 
 use crate::aggregate::exact::{self, KNOWN, finite};
-use crate::aggregate::{SketchSizes, Sketches, Tokens};
+use crate::aggregate::{SketchSizes, Sketches, Tokens, Word};
 use crate::error::Error;
 use crate::summary::{Bound, ColumnSchema, ColumnStats, ColumnType, Distinct, Precision};
 
@@ -67,17 +67,17 @@ impl Columns {
     }
 
     /// Takes in a value of the column `index`, `times` times. A column that does not exist takes nothing.
-    pub fn add(&mut self, index: usize, token: &[u8], times: u64) -> Result<(), Error> {
+    pub fn add(&mut self, index: usize, word: Word<'_>, times: u64) -> Result<(), Error> {
         loop {
             let Some(column) = self.columns.get_mut(index) else { return Ok(()) };
             match &mut column.state {
                 State::Estimated(sketches) => {
-                    sketches.add(token, times);
+                    sketches.add(word.text(), times);
                     return Ok(());
                 }
                 State::Exact(tokens) => {
                     let room = self.exact_bytes_max.saturating_sub(self.exact_bytes);
-                    if let Ok(grown) = tokens.add(token, times, room) {
+                    if let Ok(grown) = tokens.add(word, times, room) {
                         self.exact_bytes += grown;
                         return Ok(());
                     }
@@ -85,6 +85,28 @@ impl Columns {
             }
             // Each round folds a table, so this ends: at the latest when the column itself is folded.
             self.fold_largest(index)?;
+        }
+    }
+
+    /// Takes in values of the column `index`, one after another.
+    pub fn add_all<'a>(
+        &mut self,
+        index: usize,
+        mut words: impl Iterator<Item = Word<'a>>,
+    ) -> Result<(), Error> {
+        loop {
+            let unknown = match self.columns.get_mut(index).map(|column| &mut column.state) {
+                Some(State::Exact(tokens)) => tokens.count(&mut words),
+                Some(State::Estimated(sketches)) => {
+                    words.by_ref().for_each(|word| sketches.add(word.text(), 1));
+                    None
+                }
+                None => None,
+            };
+            match unknown {
+                Some(word) => self.add(index, word, 1)?,
+                None => return Ok(()),
+            }
         }
     }
 
@@ -101,7 +123,7 @@ impl Columns {
             match column.state {
                 State::Exact(tokens) => {
                     for (token, times) in tokens.iter() {
-                        self.add(index, token, times)?;
+                        self.add(index, Word::new(token), times)?;
                     }
                 }
                 State::Estimated(sketches) => {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::aggregate::{Columns, Finished};
+use crate::aggregate::{Columns, Finished, Word};
 use crate::scalar::{self, Scalar};
 use crate::summary::ColumnType;
 
@@ -17,7 +17,7 @@ fn of(tokens: &[String], exact_bytes_max: usize) -> Columns {
     for token in tokens {
         match token.as_str() {
             MISSING => columns.add_missing(0),
-            token => columns.add(0, token.as_bytes(), 1).unwrap(),
+            token => columns.add(0, Word::new(token.as_bytes()), 1).unwrap(),
         }
     }
     columns
@@ -150,7 +150,7 @@ fn the_largest_table_is_folded_and_the_budget_kept() {
     let mut columns = Columns::new(4, 200_000, SKETCHES);
     for i in 0..50_000u32 {
         for (index, token) in [i % 10, i, i % 100, i + 1].iter().enumerate() {
-            columns.add(index, token.to_string().as_bytes(), 1).unwrap();
+            columns.add(index, Word::new(token.to_string().as_bytes()), 1).unwrap();
         }
         assert!(columns.exact_bytes() <= 200_000);
     }

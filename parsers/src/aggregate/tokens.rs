@@ -5,18 +5,72 @@
 //! says `Full` before it would, and stays as it was.
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
 /// The table's first allocations; small, since a file may have thousands of columns.
 const ARENA_BYTES_MIN: usize = 128;
 const ENTRIES_MIN: usize = 8;
+/// Slots of the index for each entry it may hold: half of them stay free, so that a search is short.
+const SLOTS_PER_ENTRY: usize = 2;
+/// A slot of the index that points to no entry.
+const FREE: u32 = u32::MAX;
+
+/// Tokens up to this long lie in their entry, and are compared as one number.
+const INLINE_BYTES: usize = 16;
+
+/// A token, prepared for a table: its first bytes as one number, zeros behind them.
+#[derive(Clone, Copy)]
+pub struct Word<'a> {
+    head: u128,
+    text: &'a [u8],
+}
+
+impl<'a> Word<'a> {
+    /// Prepares a token.
+    pub fn new(text: &'a [u8]) -> Word<'a> {
+        let mut head = [0; INLINE_BYTES];
+        let len = text.len().min(INLINE_BYTES);
+        head[..len].copy_from_slice(&text[..len]);
+        Word { head: u128::from_le_bytes(head), text }
+    }
+
+    /// The same for the token at `start..end` of `bytes`, without a copy where enough bytes follow.
+    pub fn within(bytes: &'a [u8], start: usize, end: usize) -> Word<'a> {
+        let text = &bytes[start..end];
+        let Some(head) = bytes[start..].first_chunk::<INLINE_BYTES>() else { return Word::new(text) };
+        let head = u128::from_le_bytes(*head);
+        let behind = INLINE_BYTES.saturating_sub(text.len());
+        // Shifted in two steps, since sixteen bytes at once are too many.
+        let mask = u128::MAX >> (behind * 4) >> (behind * 4);
+        Word { head: head & mask, text }
+    }
+
+    /// The token.
+    pub fn text(&self) -> &'a [u8] {
+        self.text
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
+    head: [u8; INLINE_BYTES],
+    count: u64,
+    /// Where a long token lies in the arena.
     start: u32,
     len: u32,
-    count: u64,
+}
+
+impl Entry {
+    fn is(&self, word: &Word<'_>, arena: &[u8]) -> bool {
+        u128::from_le_bytes(self.head) == word.head
+            && self.len as usize == word.text.len()
+            && (word.text.len() <= INLINE_BYTES || self.text(arena) == word.text)
+    }
+
+    fn text<'a>(&'a self, arena: &'a [u8]) -> &'a [u8] {
+        let len = self.len as usize;
+        if len <= INLINE_BYTES { &self.head[..len] } else { &arena[self.start as usize..][..len] }
+    }
 }
 
 /// There is no room for a new token.
@@ -29,48 +83,64 @@ pub struct Full;
 /// the order is that of first appearance and sizes follow from the number of tokens.
 #[derive(Clone, Default)]
 pub struct Tokens {
-    index: HashTable<u32>,
+    /// Numbers of entries at the places of their hashes, or in the next free slots: a power of two of them.
+    index: Vec<u32>,
     entries: Vec<Entry>,
     arena: Vec<u8>,
     hash: RandomState,
-    /// The token seen last: equal neighbours are common and need no search.
-    last: usize,
 }
 
 impl Tokens {
     /// Takes in one token, `times` times. `room` is how many bytes may be allocated, for a moment, to do so.
     /// Returns by how many bytes the table grew.
-    pub fn add(&mut self, token: &[u8], times: u64, room: usize) -> Result<usize, Full> {
-        if let Some(entry) = self.entries.get_mut(self.last)
-            && token == &self.arena[entry.start as usize..][..entry.len as usize]
-        {
-            entry.count += times;
-            return Ok(0);
-        }
-        let hash = self.hash.hash_one(token);
-        let (entries, arena) = (&self.entries, &self.arena);
-        let same = |&i: &u32| text(arena, &entries[i as usize]) == token;
-        match self.index.find(hash, same) {
-            Some(&i) => {
-                self.last = i as usize;
-                self.entries[i as usize].count += times;
+    pub fn add(&mut self, word: Word<'_>, times: u64, room: usize) -> Result<usize, Full> {
+        match self.find(&word) {
+            Some(entry) => {
+                entry.count += times;
                 Ok(0)
             }
-            None => self.insert(hash, token, times, room),
+            None => self.insert(word, times, room),
+        }
+    }
+
+    /// Counts tokens as long as they are known; returns the first that is not.
+    #[inline]
+    pub fn count<'a>(&mut self, words: &mut impl Iterator<Item = Word<'a>>) -> Option<Word<'a>> {
+        for word in words {
+            match self.find(&word) {
+                Some(entry) => entry.count += 1,
+                None => return Some(word),
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn find(&mut self, word: &Word<'_>) -> Option<&mut Entry> {
+        let mask = self.index.len().wrapping_sub(1);
+        let mut slot = hash(&self.hash, word) as usize & mask;
+        loop {
+            let number = *self.index.get(slot)? as usize;
+            if self.entries.get(number)?.is(word, &self.arena) {
+                return self.entries.get_mut(number);
+            }
+            slot = (slot + 1) & mask;
         }
     }
 
     #[cold]
-    fn insert(&mut self, hash: u64, token: &[u8], times: u64, room: usize) -> Result<usize, Full> {
+    fn insert(&mut self, word: Word<'_>, times: u64, room: usize) -> Result<usize, Full> {
         let before = self.bytes();
-        let arena = grown(self.arena.capacity(), self.arena.len() + token.len(), ARENA_BYTES_MIN);
+        let long = if word.text.len() > INLINE_BYTES { word.text } else { &[] };
+        let arena = grown(self.arena.capacity(), self.arena.len() + long.len(), ARENA_BYTES_MIN);
         let entries = grown(self.entries.capacity(), self.entries.len() + 1, ENTRIES_MIN);
-        let index_full = self.index.len() == self.index.capacity();
-        let mut need = arena.unwrap_or(0) + entries.unwrap_or(0) * size_of::<Entry>();
-        if index_full {
-            need += self.index.allocation_size() * 2 + 64;
-        }
-        if need > room || self.arena.len() + token.len() > u32::MAX as usize {
+        let number = self.entries.len();
+        let slots = grown(self.index.len() / SLOTS_PER_ENTRY, number + 1, ENTRIES_MIN);
+        let slots = slots.map(|entries| (entries * SLOTS_PER_ENTRY).next_power_of_two());
+        let need = arena.unwrap_or(0)
+            + entries.unwrap_or(0) * size_of::<Entry>()
+            + slots.unwrap_or(0) * size_of::<u32>();
+        if need > room || self.arena.len() + long.len() > u32::MAX as usize || number >= FREE as usize {
             return Err(Full);
         }
         if let Some(capacity) = arena {
@@ -79,19 +149,29 @@ impl Tokens {
         if let Some(capacity) = entries {
             self.entries.reserve_exact(capacity - self.entries.len());
         }
-        let entry = Entry { start: self.arena.len() as u32, len: token.len() as u32, count: times };
-        self.arena.extend_from_slice(token);
-        self.last = self.entries.len();
-        self.entries.push(entry);
-        let (entries, arena, state) = (&self.entries, &self.arena, &self.hash);
-        let rehash = |&i: &u32| state.hash_one(text(arena, &entries[i as usize]));
-        self.index.insert_unique(hash, self.last as u32, rehash);
+        if let Some(slots) = slots {
+            self.index_anew(slots);
+        }
+        let (start, len) = (self.arena.len() as u32, word.text.len() as u32);
+        self.arena.extend_from_slice(long);
+        self.entries.push(Entry { head: word.head.to_le_bytes(), count: times, start, len });
+        place(&mut self.index, hash(&self.hash, &word), number as u32);
         Ok(self.bytes() - before)
+    }
+
+    fn index_anew(&mut self, slots: usize) {
+        // The old one goes first: both need not be there at once.
+        self.index = Vec::new();
+        self.index = vec![FREE; slots];
+        for (number, entry) in self.entries.iter().enumerate() {
+            let word = Word::new(entry.text(&self.arena));
+            place(&mut self.index, hash(&self.hash, &word), number as u32);
+        }
     }
 
     /// The tokens with their counts, in the order of first appearance.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], u64)> {
-        self.entries.iter().map(|entry| (text(&self.arena, entry), entry.count))
+        self.entries.iter().map(|entry| (entry.text(&self.arena), entry.count))
     }
 
     /// How many different tokens there are.
@@ -106,17 +186,33 @@ impl Tokens {
 
     /// The memory held.
     pub fn bytes(&self) -> usize {
-        self.arena.capacity() + self.entries.capacity() * size_of::<Entry>() + self.index.allocation_size()
+        self.arena.capacity()
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.index.capacity() * size_of::<u32>()
     }
 
     /// Gives back the memory of the index. The table can still be read, but takes in nothing more.
     pub fn seal(&mut self) {
-        self.index = HashTable::new();
+        self.index = Vec::new();
     }
 }
 
-fn text<'a>(arena: &'a [u8], entry: &Entry) -> &'a [u8] {
-    &arena[entry.start as usize..][..entry.len as usize]
+/// Puts the number of an entry that is not there yet into the index.
+fn place(index: &mut [u32], hash: u64, number: u32) {
+    let mask = index.len() - 1;
+    let mut slot = hash as usize & mask;
+    while index[slot] != FREE {
+        slot = (slot + 1) & mask;
+    }
+    index[slot] = number;
+}
+
+fn hash(state: &RandomState, word: &Word<'_>) -> u64 {
+    match word.text.len() {
+        // The length makes words of zeros differ.
+        len @ ..=INLINE_BYTES => state.hash_one(word.head ^ (len as u128) << 120),
+        _ => state.hash_one(word.text),
+    }
 }
 
 /// The next capacity if `len` does not fit, doubling from `min`.
@@ -133,9 +229,9 @@ mod tests {
     fn tokens_are_counted_in_order_of_first_appearance() {
         let mut tokens = Tokens::default();
         for token in ["b", "a", "", "b", "b", "a\0"] {
-            tokens.add(token.as_bytes(), 1, usize::MAX).unwrap();
+            tokens.add(Word::new(token.as_bytes()), 1, usize::MAX).unwrap();
         }
-        tokens.add(b"a", 5, usize::MAX).unwrap();
+        tokens.add(Word::new(b"a"), 5, usize::MAX).unwrap();
         let seen: Vec<_> = tokens.iter().collect();
         assert_eq!(seen, [(&b"b"[..], 3), (b"a", 6), (b"", 1), (b"a\0", 1)]);
         assert_eq!(tokens.len(), 4);
@@ -149,7 +245,7 @@ mod tests {
         let mut added = 0u32;
         loop {
             let room = budget - tokens.bytes();
-            if tokens.add(&added.to_le_bytes(), 1, room).is_err() {
+            if tokens.add(Word::new(&added.to_le_bytes()), 1, room).is_err() {
                 break;
             }
             assert!(tokens.bytes() <= budget);
@@ -158,7 +254,7 @@ mod tests {
         assert!(added > 1_000, "{added} tokens in {budget} bytes");
         assert_eq!(tokens.len() as u32, added);
         // A token that is known needs no room.
-        tokens.add(&7u32.to_le_bytes(), 1, 0).unwrap();
+        tokens.add(Word::new(&7u32.to_le_bytes()), 1, 0).unwrap();
         tokens.seal();
         assert_eq!(tokens.iter().map(|pair| pair.1).sum::<u64>(), u64::from(added) + 1);
     }

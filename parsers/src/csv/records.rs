@@ -48,6 +48,16 @@ enum Start {
     Passed,
 }
 
+/// What has been passed so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) byte: u64,
+    pub(crate) line: u64,
+    pub(crate) records: u64,
+    /// Whether the last line ended in `\r`, so that a `\n` now belongs to it.
+    pub(crate) after_return: bool,
+}
+
 /// The push tokeniser.
 pub(crate) struct Records {
     core: Reader,
@@ -58,12 +68,7 @@ pub(crate) struct Records {
 
     start: Start,
     has_mark: bool,
-    /// Bytes, lines and records passed so far.
-    byte: u64,
-    line: u64,
-    records: u64,
-    /// Whether the last line ended in `\r`, so that a `\n` now belongs to it.
-    after_return: bool,
+    place: Place,
 
     /// The record being read. `core_line` is the tokeniser's own count of line breaks at its start.
     open: Option<Position>,
@@ -90,10 +95,7 @@ impl Records {
             columns_max: limits.columns_max,
             start: Start::Mark(0),
             has_mark: false,
-            byte: 0,
-            line: 1,
-            records: 0,
-            after_return: false,
+            place: Place { byte: 0, line: 1, records: 0, after_return: false },
             open: None,
             opened_by_quote: false,
             core_line: 0,
@@ -110,17 +112,23 @@ impl Records {
         self.has_mark
     }
 
-    /// Takes in the next piece of the file.
-    pub(crate) fn feed(&mut self, mut input: &[u8], sink: &mut impl Sink) -> Result<(), Error> {
+    /// Where the next record begins, when none is open: then another may read on from there.
+    pub(crate) fn between(&mut self) -> Option<&mut Place> {
+        (self.open.is_none() && self.start == Start::Passed).then_some(&mut self.place)
+    }
+
+    /// Takes in the next piece of the file, up to the end of a record. Returns how much that was.
+    pub(crate) fn feed(&mut self, piece: &[u8], sink: &mut impl Sink) -> Result<usize, Error> {
+        let mut input = piece;
         while let Start::Mark(seen) = self.start {
             if seen == BYTE_ORDER_MARK.len() {
                 self.has_mark = true;
-                self.byte = seen as u64;
+                self.place.byte = seen as u64;
                 self.start = Start::Passed;
                 break;
             }
             match input.split_first() {
-                None => return Ok(()),
+                None => return Ok(piece.len()),
                 Some((&byte, rest)) if byte == BYTE_ORDER_MARK[seen] => {
                     self.start = Start::Mark(seen + 1);
                     input = rest;
@@ -131,7 +139,7 @@ impl Records {
                 }
             }
         }
-        self.read(input, sink)
+        Ok(piece.len() - input.len() + self.read(input, sink)?)
     }
 
     /// The end of the file: closes the last record.
@@ -158,12 +166,14 @@ impl Records {
         Err(Error::new(ErrorKind::Malformed, "a quote is opened here and never closed").at(place))
     }
 
-    fn read(&mut self, mut input: &[u8], sink: &mut impl Sink) -> Result<(), Error> {
+    /// Reads up to the end of a record; returns how much that was.
+    fn read(&mut self, piece: &[u8], sink: &mut impl Sink) -> Result<usize, Error> {
+        let mut input = piece;
         while let Some(&first) = input.first() {
             if self.open.is_none() {
                 if first == b'\n' || first == b'\r' {
                     self.break_line(first);
-                    self.byte += 1;
+                    self.place.byte += 1;
                     input = &input[1..];
                     continue;
                 }
@@ -174,33 +184,35 @@ impl Records {
             let (result, n_in, n_out, n_ends) = self.core.read_record(input, fields, ends);
             self.filled += n_out;
             self.ended += n_ends;
-            self.byte += n_in as u64;
+            self.place.byte += n_in as u64;
             self.check()?;
             match result {
-                ReadRecordResult::InputEmpty => return Ok(()),
+                ReadRecordResult::InputEmpty => return Ok(piece.len()),
                 ReadRecordResult::OutputFull => self.grow_fields(),
                 ReadRecordResult::OutputEndsFull => self.grow_ends(),
                 ReadRecordResult::Record | ReadRecordResult::End => {
                     let terminator = n_in.checked_sub(1).and_then(|last| input.get(last)).copied();
                     self.emit(terminator, sink)?;
+                    return Ok(piece.len() - input.len() + n_in);
                 }
             }
             input = &input[n_in..];
         }
-        Ok(())
+        Ok(piece.len())
     }
 
     /// Counts the line that `byte` ends, unless it is the second half of `\r\n`.
     fn break_line(&mut self, byte: u8) {
-        if byte == b'\r' || !self.after_return {
-            self.line += 1;
+        if byte == b'\r' || !self.place.after_return {
+            self.place.line += 1;
         }
-        self.after_return = byte == b'\r';
+        self.place.after_return = byte == b'\r';
     }
 
     fn open(&mut self, first: u8) {
-        self.after_return = false;
-        self.open = Some(Position { record: self.records, line: self.line, byte: self.byte });
+        self.place.after_return = false;
+        let Place { byte, line, records, .. } = self.place;
+        self.open = Some(Position { record: records, line, byte });
         self.opened_by_quote = first == b'"';
         self.core_line = self.core.line();
         (self.filled, self.ended, self.checked) = (0, 0, 0);
@@ -210,7 +222,7 @@ impl Records {
     fn emit(&mut self, terminator: Option<u8>, sink: &mut impl Sink) -> Result<(), Error> {
         let Some(position) = self.open.take() else { return Ok(()) };
         // The tokeniser counted the breaks inside quotes and, if it was one, the terminating `\n`.
-        self.line += self.core.line() - self.core_line - u64::from(terminator == Some(b'\n'));
+        self.place.line += self.core.line() - self.core_line - u64::from(terminator == Some(b'\n'));
         if let Some(byte) = terminator {
             self.break_line(byte);
         }
@@ -219,7 +231,7 @@ impl Records {
         if self.ended == 1 && !self.opened_by_quote && bytes.iter().all(blank) {
             return Ok(());
         }
-        self.records += 1;
+        self.place.records += 1;
         sink.record(&Record { bytes, ends: &self.ends[..self.ended], position })
     }
 

@@ -77,7 +77,7 @@ fn as_json(layers: &Layers, settings: &[Setting]) -> String {
     let settings: Vec<_> = settings
         .iter()
         .map(|setting| {
-            let origin = layers.origin(setting.name).to_string();
+            let origin = layers.origin(&setting.name).to_string();
             json!({ "name": setting.name, "value": shown(setting), "origin": origin })
         })
         .collect();
@@ -89,8 +89,8 @@ fn as_table(layers: &Layers, settings: &[Setting]) -> String {
     table.load_preset(presets::UTF8_BORDERS_ONLY);
     table.set_header(["variable", "value", "from"]);
     for setting in settings {
-        let origin = layers.origin(setting.name).to_string();
-        table.add_row([setting.name, shown(setting).unwrap_or("–"), &origin]);
+        let origin = layers.origin(&setting.name).to_string();
+        table.add_row([setting.name.as_str(), shown(setting).unwrap_or("–"), &origin]);
     }
     let mut text = format!("{table}\n");
     for unknown in layers.unknown(settings) {

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use futures::TryStreamExt;
 use jiff::{Timestamp, ToSpan};
 
-use crate::commands::{Error, Exit, Settings, print};
+use crate::commands::{Error, Exit, Settings, print, warn_of_unknown};
 use crate::config::Kafka;
 use crate::pattern::{Globs, Since};
 use crate::publish::ResultStatus;
@@ -61,6 +61,7 @@ fn since(text: &str) -> Result<Since, String> {
 
 pub(super) async fn run(options: Options) -> Result<Exit, Error> {
     let layers = options.settings.layers()?;
+    warn_of_unknown(&layers);
     let kafka = Kafka::from_variables(&layers.variables())?;
     let now = Timestamp::now();
     let hour_ago = options.count && !options.from_beginning;

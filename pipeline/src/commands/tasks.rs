@@ -111,7 +111,8 @@ struct Scan {
     #[arg(long, requires = "state", conflicts_with = "dry_run")]
     watch: bool,
     /// Seconds between the scans of a watch
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "watch")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "watch",
+          value_parser = clap::value_parser!(u64).range(1..))]
     every: u64,
     #[command(flatten)]
     common: Common,
@@ -187,16 +188,25 @@ impl Scan {
             let tasks = selection.tasks(&storage).await?;
             return sending.send(tasks, config.generator.count_max, seen.as_ref()).await?.conclude(stop);
         }
+        let mut refused = 0;
         while !stop.is_cancelled() {
             let round = async {
                 let tasks = selection.tasks(&storage).await?;
                 sending.send(tasks, config.generator.count_max, seen.as_ref()).await
             };
             match round.await {
-                Ok(sent) if sent.report.sent > 0 => print(&sent.line())?,
-                Ok(_) => {}
-                // An outage is waited for; wrong credentials are not.
-                Err(Error::Failure(failure)) if failure.kind.status() != Status::Fatal => {
+                Ok(sent) => {
+                    if sent.report.sent > 0 {
+                        print(&sent.line())?;
+                    }
+                    // Said once, and not every round.
+                    if sent.report.refused != refused {
+                        refused = sent.report.refused;
+                        remark(sent.refusal().trim_end());
+                    }
+                }
+                // An outage is waited for; wrong credentials and a bucket that is not there are not.
+                Err(Error::Failure(failure)) if failure.kind.status() == Status::Retry => {
                     remark(&format!("{}; trying again in {} s", failure.chain(), self.every));
                 }
                 Err(error) => return Err(error),
@@ -367,11 +377,11 @@ impl Common {
         stop: &CancellationToken,
     ) -> Result<Sending, Error> {
         if self.dry_run {
-            return Ok(Sending::new(Destination::Terminal, config, stop));
+            return Ok(Sending::new(Destination::Terminal, config, routes, stop));
         }
         for topic in self.topics.create(&config.kafka, routes).await? {
             remark(&format!("created the topic {topic}"));
         }
-        Ok(Sending::new(Destination::kafka(config, routes)?, config, stop))
+        Ok(Sending::new(Destination::kafka(config, routes)?, config, routes, stop))
     }
 }

@@ -16,6 +16,10 @@ pub fn parse(text: &str, outer: impl Fn(&str) -> Option<String>) -> Result<Varia
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
+        // A name alone sets nothing.
+        if is_name(line) {
+            continue;
+        }
         let assignment = assignment(line).ok_or(number + 1)?;
         let (name, value) = (assignment.name, assignment.value);
         let value = match assignment.literal {
@@ -33,8 +37,13 @@ struct Assignment<'a> {
     literal: bool,
 }
 
+fn is_name(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 fn assignment(line: &str) -> Option<Assignment<'_>> {
-    let line = line.strip_prefix("export ").unwrap_or(line);
+    let exported = line.strip_prefix("export").filter(|rest| rest.starts_with(char::is_whitespace));
+    let line = exported.map_or(line, str::trim_start);
     let (name, value) = line.split_once('=')?;
     let (name, value) = (name.trim().trim_matches('\''), value.trim());
     if name.is_empty() || name.contains(char::is_whitespace) {
@@ -128,6 +137,7 @@ mod tests {
         ] {
             assert_eq!(read(line).unwrap()["A"], value, "{line}");
         }
+        assert_eq!(read("ALONE\nexport\tA=1").unwrap(), Variables::from([("A".to_owned(), "1".to_owned())]));
         assert_eq!(read("# comment\n\nA=1\r\nB=${A}2\n").unwrap()["B"], "12");
     }
 

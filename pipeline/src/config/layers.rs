@@ -47,7 +47,7 @@ pub struct Unknown {
     /// Where it is.
     pub origin: Origin,
     /// The name that was meant, most likely.
-    pub nearest: Option<&'static str>,
+    pub nearest: Option<String>,
 }
 
 impl Layers {
@@ -93,7 +93,7 @@ impl Layers {
     /// Names that look like ours and are read by nothing. In the environment those that begin like ours, without what
     /// an orchestrator sets for its services; in a file or a flag all of them.
     pub fn unknown(&self, settings: &[Setting]) -> Vec<Unknown> {
-        let known: Vec<&'static str> = settings.iter().map(|setting| setting.name).collect();
+        let known: Vec<&str> = settings.iter().map(|setting| setting.name.as_str()).collect();
         let mut unknown = BTreeMap::new();
         for (origin, layer) in &self.0 {
             let of_others = |name: &str| match origin {
@@ -133,11 +133,11 @@ fn is_service_link(name: &str) -> bool {
 /// Below this two names are not alike.
 const LIKENESS_MIN: f64 = 0.8;
 
-fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
+fn nearest(name: &str, known: &[&str]) -> Option<String> {
     let name = name.to_ascii_uppercase();
-    let likeness = |other: &&&'static str| strsim::normalized_damerau_levenshtein(&name, other);
+    let likeness = |other: &&&str| strsim::normalized_damerau_levenshtein(&name, other);
     let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(&best) >= LIKENESS_MIN).then_some(*best)
+    (likeness(&best) >= LIKENESS_MIN).then(|| (*best).to_owned())
 }
 
 fn environment() -> Variables {
@@ -271,7 +271,8 @@ mod tests {
         );
         let settings = settings(&Variables::new(), WorkerType::MultiProcess);
         let unknown = layers.unknown(&settings);
-        let found: Vec<_> = unknown.iter().map(|unknown| (unknown.name.as_str(), unknown.nearest)).collect();
+        let found: Vec<_> =
+            unknown.iter().map(|unknown| (unknown.name.as_str(), unknown.nearest.as_deref())).collect();
         assert_eq!(
             found,
             [

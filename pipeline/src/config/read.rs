@@ -102,7 +102,11 @@ fn librdkafka(reader: &mut Reader) -> Vec<(String, Secret)> {
         let Some(name) = variable.strip_prefix(LIBRDKAFKA_PREFIX) else { continue };
         let option = options::name(name);
         match options::check(&option, value) {
-            Ok(()) => read.push((option, Secret::new(value))),
+            Ok(()) => {
+                let is_secret = options::is_secret(&option);
+                reader.record(variable, Some(value.clone()), is_secret);
+                read.push((option, Secret::new(value)));
+            }
             // Not the value: it may be a password.
             Err(allowed) => {
                 reader.invalid.push(Invalid { name: variable.clone(), value: None, allowed });
@@ -118,7 +122,7 @@ fn security(reader: &mut Reader) -> Security {
     let security = Security {
         protocol,
         sasl_mechanism: reader.choice("KAFKA_SASL_MECHANISM", SaslMechanism::Plain, SaslMechanism::ALL),
-        sasl_username: reader.text_or("KAFKA_SASL_USERNAME", ""),
+        sasl_username: reader.text("KAFKA_SASL_USERNAME").unwrap_or_default(),
         sasl_password: reader.secret("KAFKA_SASL_PASSWORD").unwrap_or_else(|| Secret::new("")),
         ssl_ca_location: reader.file("KAFKA_SSL_CA_LOCATION"),
     };

@@ -42,7 +42,7 @@ impl Display for ConfigError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// The variable.
-    pub name: &'static str,
+    pub name: String,
     /// The value that takes effect; none when there is none.
     pub value: Option<String>,
     /// Never to be shown.
@@ -74,10 +74,10 @@ impl<'a> Reader<'a> {
         self.variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
-    pub(super) fn record(&mut self, name: &'static str, value: Option<String>, is_secret: bool) {
+    pub(super) fn record(&mut self, name: &str, value: Option<String>, is_secret: bool) {
         // Some are read twice, by others that depend on them.
         if self.settings.iter().all(|setting| setting.name != name) {
-            self.settings.push(Setting { name, value, is_secret });
+            self.settings.push(Setting { name: name.to_owned(), value, is_secret });
         }
     }
 

@@ -47,6 +47,13 @@ pub fn name(variable: &str) -> String {
     }
 }
 
+/// Whether the value of an option is never to be shown: rather one too many.
+pub fn is_secret(option: &str) -> bool {
+    ["password", "secret", "token", "key", "pem", "sasl", "oauth", "jaas"]
+        .iter()
+        .any(|word| option.contains(word))
+}
+
 /// Whether an option may be set, and to this.
 ///
 /// # Errors

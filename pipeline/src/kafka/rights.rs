@@ -13,7 +13,7 @@ use rdkafka::consumer::{Consumer, ConsumerContext};
 use rdkafka::error::{IsError, KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 
 /// What a client may do with something. All of it where the broker knows no access control.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rights {
     /// Read messages of a topic; join a group and commit.
     pub read: bool,
@@ -172,7 +172,8 @@ unsafe fn check(error: *const bindings::rd_kafka_error_t) -> KafkaResult<()> {
 /// `operations` must be null or point to `count` elements.
 unsafe fn rights(operations: *const Operation, count: usize) -> Rights {
     if operations.is_null() {
-        return Rights::default();
+        // A broker that does not tell refuses nothing here.
+        return Rights { read: true, write: true };
     }
     // SAFETY: see above.
     let operations = unsafe { slice::from_raw_parts(operations, count) };

@@ -2,10 +2,13 @@
 //!
 //! | sender | shape | key |
 //! |---|---|---|
-//! | S3, MinIO; OBS by its message service | `Records: [{eventName, s3 or obs: {bucket, object}}]` | as in a form: `%2F`, `+` |
+//! | S3, MinIO | `Records: [{eventName, s3: {bucket, object}}]` | as in a form: `%2F`, `+` |
 //! | Ceph | the same, `eventSource: "ceph:s3"` | as it is |
+//! | OBS by its message service | `Records: [{eventName, obs: {bucket, object}}]` | as in a form |
 //! | OBS by EventGrid | `{specversion, data: {eventName, obs: {bucket, object}}}`, also in `events: […]` | as in a form |
 //! | S3 by EventBridge | `{detail-type: "Object Created", detail: {bucket, object}}` | as it is |
+//!
+//! The bucket of an `obs` is one at the OBS server, that of the others one at the S3 endpoint: `s3://NAME`.
 //!
 //! Sources: "Event message structure" (Amazon S3), "Using SMN to enable event notification" and "OBS events"
 //! (Huawei OBS, EventGrid), "S3 bucket notifications" (Ceph). The shapes are told from a task by their own fields.
@@ -60,7 +63,9 @@ fn event(event: &Value) -> Result<Task, NotATask> {
     let size = about.pointer("/object/size");
     // Older Ceph writes it in quotes.
     let size = size.and_then(|size| size.as_u64().or_else(|| size.as_str()?.parse().ok()));
-    Ok(Task { key, bucket: Some(bucket.to_owned()), size, ..Task::default() })
+    let is_obs = event.get("obs").is_some();
+    let bucket = if is_obs { bucket.to_owned() } else { format!("s3://{bucket}") };
+    Ok(Task { key, bucket: Some(bucket), size, ..Task::default() })
 }
 
 /// A key as forms write it: `+` is a blank, `%2F` a slash.
@@ -108,7 +113,8 @@ mod tests {
         ] {
             let task = read(message.clone()).unwrap();
             assert_eq!(task.key, "data/2024 08/文.csv", "{message}");
-            assert_eq!((task.bucket.as_deref(), task.size), (Some("input-files"), Some(1024)), "{message}");
+            let bucket = if message.to_string().contains("obs") { "input-files" } else { "s3://input-files" };
+            assert_eq!((task.bucket.as_deref(), task.size), (Some(bucket), Some(1024)), "{message}");
             assert_eq!((task.dest_bucket, task.dest_key), (None, None));
         }
     }

@@ -7,12 +7,13 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use crate::commands::{Error, Exit, print};
+use crate::commands::{Error, Exit, print, remark};
 use crate::config::Config;
-use crate::failure::Failure;
+use crate::failure::{Failure, Stage};
 use crate::generator::seen::Seen;
 use crate::generator::{IN_FLIGHT_MAX, NewTask, Report, TaskGenerator};
 use crate::pattern::Routes;
+use crate::storage::location::check_key;
 
 /// Where tasks go.
 pub(super) enum Destination {
@@ -31,6 +32,7 @@ impl Destination {
 /// What every way of making tasks ends in.
 pub(super) struct Sending {
     destination: Destination,
+    /// The topics, for a person.
     topic: String,
     stop: CancellationToken,
 }
@@ -46,8 +48,17 @@ pub(super) struct Sent {
 }
 
 impl Sending {
-    pub(super) fn new(destination: Destination, config: &Config, stop: &CancellationToken) -> Sending {
-        Sending { destination, topic: config.kafka.topic_tasks.clone(), stop: stop.clone() }
+    pub(super) fn new(
+        destination: Destination,
+        config: &Config,
+        routes: &Routes,
+        stop: &CancellationToken,
+    ) -> Sending {
+        let mut topic = config.kafka.topic_tasks.clone();
+        for route in routes.topics() {
+            topic.push_str(&format!(", {route}"));
+        }
+        Sending { destination, topic, stop: stop.clone() }
     }
 
     /// Sends tasks until they end, a signal comes, or `count_max` of them are sent. What `seen` knows is left out.
@@ -59,20 +70,22 @@ impl Sending {
     ) -> Result<Sent, Error> {
         let begun = Instant::now();
         let progress = Progress::new();
-        let mut known = 0;
-        let fresh = |task: NewTask| {
-            let is_known = seen.map_or(Ok(false), |seen| seen.has(&task));
-            std::future::ready(is_known.map(|is_known| {
-                known += u64::from(is_known);
-                (!is_known).then_some(task)
-            }))
+        let (mut known, mut refused) = (0, 0);
+        let mut fresh = |task: NewTask| {
+            // Left out before they are counted: what cannot be sent must not use up the number of those that can.
+            let is_refused = check_key(&task.key, Stage::Claim).is_err();
+            refused += u64::from(is_refused);
+            let is_known = !is_refused && seen.map_or(Ok(false), |seen| seen.has(&task))?;
+            known += u64::from(is_known);
+            Ok((!is_refused && !is_known).then_some(task))
         };
         let tasks = tasks
             .inspect_ok(|_| progress.listed())
-            .try_filter_map(fresh)
+            .map(|task| task.and_then(&mut fresh))
+            .try_filter_map(|task| std::future::ready(Ok(task)))
             .take(count_max.unwrap_or(usize::MAX))
             .take_until(self.stop.clone().cancelled_owned());
-        let report = match &self.destination {
+        let mut report = match &self.destination {
             Destination::Terminal => print_tasks(tasks).await?,
             Destination::Kafka(generator) => {
                 let confirmed = |task: &NewTask, report: &Report| {
@@ -88,6 +101,7 @@ impl Sending {
                 report
             }
         };
+        report.refused += refused;
         let printed = matches!(self.destination, Destination::Terminal);
         Ok(Sent { report, known, topic: self.topic.clone(), took: begun.elapsed(), printed })
     }
@@ -106,23 +120,27 @@ impl Sent {
     pub(super) fn line(&self) -> String {
         let Sent { report, known, topic, took, .. } = self;
         let known = if *known == 0 { String::new() } else { format!(", {known} were sent before") };
-        format!("{} tasks sent to {topic} in {:.1} s{known}\n", report.sent, took.as_secs_f64())
+        let noun = if report.sent == 1 { "task" } else { "tasks" };
+        format!("{} {noun} sent to {topic} in {:.1} s{known}\n", report.sent, took.as_secs_f64())
+    }
+
+    /// What a person must know of keys that were left out.
+    pub(super) fn refusal(&self) -> String {
+        let count = self.report.refused;
+        format!("{count} left out: their keys cannot be addressed (docs/configuration.md)\n")
     }
 
     /// Says what came of it, and what a person should know.
     pub(super) fn conclude(&self, stop: &CancellationToken) -> Result<Exit, Error> {
-        if self.printed {
-            return Ok(Exit::Done);
-        }
-        print(&self.line())?;
         let mut exit = Exit::Done;
         if self.report.refused > 0 {
-            print(&format!(
-                "{} objects were left out: their keys cannot be addressed (docs/configuration.md)\n",
-                self.report.refused
-            ))?;
+            remark(self.refusal().trim_end());
             exit = Exit::Failed;
         }
+        if self.printed {
+            return Ok(exit);
+        }
+        print(&self.line())?;
         if stop.is_cancelled() {
             print("interrupted; with --state FILE the next scan goes on from here\n")?;
             exit = Exit::Failed;

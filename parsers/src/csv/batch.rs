@@ -1,0 +1,319 @@
+//! Many records at once: where every field of a stretch of the file lies.
+//!
+//! The fast way for what nearly all of a file is made of: whole records, shorter than a batch. What is not (the
+//! header, records longer than a batch, the end of the file) takes the other way, through [`super::records`], which
+//! knows every rule and limit. Promise: both ways agree, and batches follow from the file's bytes alone, never from
+//! how they were cut.
+
+use memchr::{memchr, memchr3};
+
+use crate::aggregate::Word;
+use crate::csv::records::Place;
+use crate::limits::Limits;
+
+/// Bytes of a batch: with the places of its fields it stays in a core's own cache.
+const BATCH_BYTES: usize = 64 << 10;
+/// Bytes behind the batch, so that a field can be read in words.
+pub(crate) const PADDING: usize = 16;
+/// Bytes that are looked at together.
+const BLOCK: usize = 64;
+
+/// A field: where it begins in the batch and where it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Field {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+/// What a record that is too short has instead of a field.
+pub(crate) const MISSING: Field = Field { start: u32::MAX, end: u32::MAX };
+
+/// Something about a record that is counted in the summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Oddity {
+    TooShort,
+    TooLong,
+}
+
+/// A stretch of the file, and the records in it.
+pub(crate) struct Batch {
+    delimiter: u8,
+    columns_max: usize,
+    /// The file's bytes, `filled` of at most `limit`; behind `limit` the fields that had to be unescaped, and padding.
+    bytes: Vec<u8>,
+    filled: usize,
+    limit: usize,
+    /// Row by row, `width` of them each.
+    fields: Vec<Field>,
+    width: usize,
+    rows: usize,
+    /// Records with an oddity: which, and their line.
+    pub(crate) odd: Vec<(Oddity, u64)>,
+}
+
+impl Batch {
+    pub(crate) fn new(delimiter: u8, limits: &Limits) -> Batch {
+        // A record that fits into a batch exceeds no limit.
+        let limit = BATCH_BYTES.min(limits.field_bytes_max).min(limits.record_bytes_max);
+        Batch {
+            delimiter,
+            columns_max: limits.columns_max,
+            bytes: vec![0; 2 * limit + PADDING + BLOCK],
+            filled: 0,
+            limit,
+            fields: Vec::new(),
+            width: 0,
+            rows: 0,
+            odd: Vec::new(),
+        }
+    }
+
+    /// Takes bytes until the batch is full; gives what is left.
+    pub(crate) fn fill<'a>(&mut self, input: &'a [u8]) -> &'a [u8] {
+        let (now, later) = input.split_at(input.len().min(self.limit - self.filled));
+        self.bytes[self.filled..][..now.len()].copy_from_slice(now);
+        self.filled += now.len();
+        later
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.filled == self.limit
+    }
+
+    /// The bytes that are no whole record yet.
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.bytes[..self.filled]
+    }
+
+    /// Forgets the first bytes, which are done with.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.bytes.copy_within(count..self.filled, 0);
+        self.filled -= count;
+        self.rows = 0;
+        self.fields.clear();
+        self.odd.clear();
+    }
+
+    /// The tokens of one column, from the first row to the last; those that are missing are left out.
+    pub(crate) fn column(&self, index: usize) -> impl Iterator<Item = Word<'_>> {
+        let fields = self.fields.iter().skip(index).step_by(self.width).filter(|field| **field != MISSING);
+        fields.map(|field| Word::within(&self.bytes, field.start as usize, field.end as usize))
+    }
+
+    /// The columns of the fields that are missing.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = usize> {
+        // Nearly always there is nothing to look for.
+        let fields = if self.odd.is_empty() { &[] } else { self.fields.as_slice() };
+        let missing = fields.iter().enumerate().filter(|(_, field)| **field == MISSING);
+        missing.map(|(at, _)| at % self.width)
+    }
+
+    /// How many records there are.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Finds the whole records, `width` fields each, and moves `place` behind them. Returns how many bytes they are; the
+    /// rest waits for more.
+    pub(crate) fn scan(&mut self, width: usize, place: &mut Place) -> usize {
+        self.width = width;
+        let mut scan = Scan {
+            delimiter: self.delimiter,
+            columns_max: self.columns_max,
+            width,
+            filled: self.filled,
+            fields: &mut self.fields,
+            odd: &mut self.odd,
+            unescaped: self.limit,
+            rows: 0,
+            place: *place,
+            breaks: 0,
+            record: 0,
+            start: 0,
+            count: 0,
+        };
+        scan.run(&mut self.bytes);
+        self.rows = scan.rows;
+        *place = scan.place;
+        place.byte += scan.record as u64;
+        place.records += scan.rows as u64;
+        let whole = scan.record;
+        self.fields.truncate(self.rows * width);
+        whole
+    }
+}
+
+/// The state of the scanner.
+struct Scan<'a> {
+    delimiter: u8,
+    columns_max: usize,
+    width: usize,
+    filled: usize,
+    fields: &'a mut Vec<Field>,
+    odd: &'a mut Vec<(Oddity, u64)>,
+    /// Where the next unescaped field goes.
+    unescaped: usize,
+    rows: usize,
+    /// Line, and whether a `\n` belongs to the line break before, at the record's beginning.
+    place: Place,
+    /// Line breaks within the record.
+    breaks: u64,
+    /// Where the record begins; what is before is done.
+    record: usize,
+    /// Where the field begins.
+    start: usize,
+    /// Fields of the record so far.
+    count: usize,
+}
+
+/// Whether the scanner goes on.
+#[derive(PartialEq, Eq)]
+enum Next {
+    /// At this place.
+    At(usize),
+    /// Not in this batch, or not this way.
+    Stop,
+}
+
+impl Scan<'_> {
+    fn run(&mut self, bytes: &mut [u8]) {
+        let mut block = 0;
+        // What lies before this is done with.
+        let mut from = 0;
+        while block < self.filled {
+            let Some(window) = bytes[block..].first_chunk::<BLOCK>() else { return };
+            let mut mask = specials(window, self.delimiter) & (u64::MAX << (from - block));
+            if let left @ ..BLOCK = self.filled - block {
+                mask &= (1 << left) - 1;
+            }
+            block += BLOCK;
+            from = block;
+            while mask != 0 {
+                let at = block - BLOCK + mask.trailing_zeros() as usize;
+                mask &= mask - 1;
+                let byte = bytes[at];
+                if byte == self.delimiter {
+                    self.push(Field { start: self.start as u32, end: at as u32 });
+                    self.start = at + 1;
+                } else if byte != b'"' {
+                    if self.end_line(bytes, at) == Next::Stop {
+                        return;
+                    }
+                } else if at == self.start {
+                    match self.quoted(bytes, at) {
+                        Next::Stop => return,
+                        Next::At(next) if next < block => mask &= u64::MAX << (next + BLOCK - block),
+                        Next::At(next) => {
+                            (block, from) = (next - next % BLOCK, next);
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, field: Field) {
+        if self.count < self.width {
+            self.fields.push(field);
+        }
+        self.count += 1;
+    }
+
+    /// A line break outside of quotes.
+    fn end_line(&mut self, bytes: &[u8], at: usize) -> Next {
+        if self.count == 0 {
+            let text = &bytes[self.start..at];
+            let is_blank = |&byte: &u8| (byte == b' ' || byte == b'\t') && byte != self.delimiter;
+            if text.iter().all(is_blank) {
+                // The second half of a line break is no line.
+                if bytes[at] == b'\r' || !self.place.after_return || !text.is_empty() {
+                    self.place.line += 1;
+                }
+                self.next_record(bytes, at);
+                return Next::At(at + 1);
+            }
+        }
+        self.push(Field { start: self.start as u32, end: at as u32 });
+        self.end_record(bytes, at)
+    }
+
+    fn end_record(&mut self, bytes: &[u8], at: usize) -> Next {
+        if self.count > self.columns_max {
+            return Next::Stop;
+        }
+        if self.count != self.width {
+            let oddity = if self.count < self.width { Oddity::TooShort } else { Oddity::TooLong };
+            self.odd.push((oddity, self.place.line));
+            self.fields.resize((self.rows + 1) * self.width, MISSING);
+        }
+        self.rows += 1;
+        self.place.line += 1 + self.breaks;
+        self.next_record(bytes, at);
+        Next::At(at + 1)
+    }
+
+    fn next_record(&mut self, bytes: &[u8], at: usize) {
+        self.place.after_return = bytes[at] == b'\r';
+        (self.record, self.start, self.count, self.breaks) = (at + 1, at + 1, 0, 0);
+    }
+
+    /// A field that begins with a quote, up to and with the delimiter or line break that ends it. Behind the closing
+    /// quote anything may follow, and belongs to the field.
+    fn quoted(&mut self, bytes: &mut [u8], open: usize) -> Next {
+        let (mut from, mut doubled) = (open + 1, false);
+        let close = loop {
+            let Some(quote) = memchr(b'"', &bytes[from..self.filled]).map(|at| from + at) else {
+                return Next::Stop;
+            };
+            match bytes[quote + 1] {
+                // It may be doubled, or not.
+                _ if quote + 1 == self.filled => return Next::Stop,
+                b'"' => (from, doubled) = (quote + 2, true),
+                _ => break quote,
+            }
+        };
+        let behind = &bytes[close + 1..self.filled];
+        let Some(end) = memchr3(self.delimiter, b'\n', b'\r', behind).map(|at| close + 1 + at) else {
+            return Next::Stop;
+        };
+        self.breaks += bytes[open + 1..close].iter().filter(|byte| **byte == b'\n').count() as u64;
+        let plain = !doubled && end == close + 1;
+        let field = if plain { (open + 1, close) } else { self.unescape(bytes, open + 1, close, end) };
+        self.push(Field { start: field.0 as u32, end: field.1 as u32 });
+        self.start = end + 1;
+        if bytes[end] == self.delimiter { Next::At(end + 1) } else { self.end_record(bytes, end) }
+    }
+
+    #[cold]
+    fn unescape(&mut self, bytes: &mut [u8], start: usize, close: usize, end: usize) -> (usize, usize) {
+        let begin = self.unescaped;
+        let mut from = start;
+        while let Some(quote) = memchr(b'"', &bytes[from..close]).map(|at| from + at) {
+            self.copy(bytes, from, quote + 1);
+            from = quote + 2;
+        }
+        self.copy(bytes, from, close);
+        self.copy(bytes, close + 1, end);
+        (begin, self.unescaped)
+    }
+
+    fn copy(&mut self, bytes: &mut [u8], start: usize, end: usize) {
+        bytes.copy_within(start..end, self.unescaped);
+        self.unescaped += end - start;
+    }
+}
+
+/// Which of these bytes are a delimiter, a quote or a line break: one bit each, the first byte's the lowest.
+fn specials(block: &[u8; BLOCK], delimiter: u8) -> u64 {
+    let mut hits = [0_u8; BLOCK];
+    for (hit, &byte) in hits.iter_mut().zip(block) {
+        *hit = u8::from((byte == delimiter) | (byte == b'\n') | (byte == b'\r') | (byte == b'"'));
+    }
+    let (words, _) = hits.as_chunks::<8>();
+    let bits = |word: &[u8; 8]| {
+        // Moves the lowest bit of each byte into one byte, in their order.
+        u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56
+    };
+    words.iter().rev().fold(0, |mask, word| mask << 8 | bits(word))
+}
