@@ -29,11 +29,16 @@ pub(crate) struct CsvDecoder {
 
 impl CsvDecoder {
     pub(crate) fn new(format: Format, limits: &Limits) -> CsvDecoder {
+        CsvDecoder::with_batch(format, limits, batch::BATCH_BYTES)
+    }
+
+    /// Batches of so many bytes: what does not fit into one is read record by record.
+    fn with_batch(format: Format, limits: &Limits, batch_bytes: usize) -> CsvDecoder {
         let records = Records::new(format.delimiter(), limits);
         CsvDecoder {
             format,
             records,
-            batch: Batch::new(format.delimiter(), limits),
+            batch: Batch::new(format.delimiter(), limits, batch_bytes),
             rows: Rows { limits: limits.clone(), table: None, total: 0, warnings: Vec::new() },
         }
     }

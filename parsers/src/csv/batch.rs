@@ -12,7 +12,7 @@ use crate::csv::records::Place;
 use crate::limits::Limits;
 
 /// Bytes of a batch: with the places of its fields it stays in a core's own cache.
-const BATCH_BYTES: usize = 64 << 10;
+pub(crate) const BATCH_BYTES: usize = 64 << 10;
 /// Bytes behind the batch, so that a field can be read in words.
 pub(crate) const PADDING: usize = 16;
 /// Bytes that are looked at together.
@@ -52,9 +52,9 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn new(delimiter: u8, limits: &Limits) -> Batch {
+    pub(crate) fn new(delimiter: u8, limits: &Limits, bytes: usize) -> Batch {
         // A record that fits into a batch exceeds no limit.
-        let limit = BATCH_BYTES.min(limits.field_bytes_max).min(limits.record_bytes_max);
+        let limit = bytes.min(BATCH_BYTES).min(limits.field_bytes_max).min(limits.record_bytes_max).max(1);
         Batch {
             delimiter,
             columns_max: limits.columns_max,
@@ -316,4 +316,23 @@ fn specials(block: &[u8; BLOCK], delimiter: u8) -> u64 {
         u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56
     };
     words.iter().rev().fold(0, |mask, word| mask << 8 | bits(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specials_are_found_at_every_place() {
+        for at in 0..BLOCK {
+            for special in *b",\n\r\"" {
+                let mut block = [b'x'; BLOCK];
+                block[at] = special;
+                assert_eq!(specials(&block, b','), 1 << at);
+            }
+        }
+        assert_eq!(specials(&[b','; BLOCK], b','), u64::MAX);
+        assert_eq!(specials(&[0x80; BLOCK], b','), 0);
+        assert_eq!(specials(&[b','; BLOCK], b'\t'), 0);
+    }
 }

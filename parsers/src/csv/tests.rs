@@ -2,6 +2,9 @@
 
 use proptest::prelude::*;
 
+use crate::csv::CsvDecoder;
+use crate::decode::Decode;
+use crate::format::Format;
 use crate::summary::{Bound, ColumnType};
 use crate::{Error, ErrorKind, Limits, Summary, WarningKind, decoder};
 
@@ -230,6 +233,20 @@ proptest! {
             let json = summary.to_json();
             prop_assert_eq!(serde_json::from_slice::<Summary>(&json).unwrap(), summary);
         }
+    }
+
+    /// The fast way through whole batches, the slow one through single records, and any mixture of them.
+    #[test]
+    fn both_ways_of_reading_agree(bytes in nearly_csv(), size in 2usize..200, small: bool) {
+        let Limits { exact_bytes_max, .. } = Limits::default();
+        let limits = if small { Limits { exact_bytes_max, ..tight() } } else { Limits::default() };
+        let read = |batch_bytes| {
+            let mut decoder = Box::new(CsvDecoder::with_batch(Format::Csv, &limits, batch_bytes));
+            decoder.feed(&bytes)?;
+            decoder.finish()
+        };
+        prop_assert_eq!(read(size), read(1));
+        prop_assert_eq!(read(usize::MAX), read(1));
     }
 
     #[test]

@@ -146,13 +146,26 @@ fn read(body: &[u8]) -> opendal::Result<Page> {
 }
 
 fn refusal(status: StatusCode, body: &str) -> Error {
-    let error = |kind| Error::new(kind, format!("status {status}: {body}"));
+    let said = match quick_xml::de::from_str(body) {
+        Ok(Refusal { code, message }) => format!("{code} {message}"),
+        // A proxy's page, perhaps: its beginning must do.
+        Err(_) => body.chars().take(100).collect(),
+    };
+    let error = |kind| Error::new(kind, format!("{status}: {}", said.trim()));
     match status {
         StatusCode::NOT_FOUND => error(ErrorKind::NotFound),
         StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => error(ErrorKind::PermissionDenied),
         status if status.is_server_error() => error(ErrorKind::Unexpected).set_temporary(),
         _ => error(ErrorKind::Unexpected),
     }
+}
+
+/// What the service says of a request that it refuses.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Refusal {
+    code: String,
+    message: String,
 }
 
 /// One page: `ListBucketResult`.
@@ -231,5 +244,8 @@ mod tests {
         assert!(error.is_temporary());
         assert!(refusal(StatusCode::SERVICE_UNAVAILABLE, "").is_temporary());
         assert!(!refusal(StatusCode::FORBIDDEN, "").is_temporary());
+        let told =
+            refusal(StatusCode::FORBIDDEN, "<Error><Code>AccessDenied</Code><Message>No.</Message></Error>");
+        assert_eq!(told.message(), "403 Forbidden: AccessDenied No.");
     }
 }
