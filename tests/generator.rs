@@ -273,6 +273,16 @@ async fn a_batch_runs_its_jobs_by_name() {
     );
     let (code, _) = ended(&["tasks", "batch", &jobs, "--job", "unknown"], &scene.variables).await;
     assert_eq!(code, Some(2));
+
+    // What is said on the command line wins, and a dry run leaves nothing behind.
+    let state = scene.path("state");
+    let staging =
+        ["tasks", "batch", &jobs, "--job", "urgent", "--bucket", "staging", "--dest-bucket", "staging-out"];
+    let printed =
+        pipeline(&[&staging[..], &["--dry-run", "--state", &state]].concat(), &scene.variables).await;
+    let task: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!((&task["bucket"], &task["dest_bucket"]), (&"staging".into(), &"staging-out".into()));
+    assert!(!std::path::Path::new(&state).exists());
 }
 
 /// A notification of the storage is a task; one of something else has a failed result; both are committed.
@@ -386,6 +396,12 @@ async fn config_check_names_the_right_that_is_missing() {
     );
     let good = pipeline(&["config", "check"], &variables).await;
     assert!(good.contains("may be written") && good.contains("may be joined"), "{good}");
+
+    let wrong = with(variables.clone(), &[("KAFKA_SASL_PASSWORD", "wrong"), ("SINGLE_FILE", "a.csv")]);
+    let (code, printed) = ended(&["config", "check"], &wrong).await;
+    assert_eq!(code, Some(1));
+    assert!(printed.contains("check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD"), "{printed}");
+    assert_eq!(ended(&["tasks", "file"], &wrong).await.0, Some(1), "and not after a minute of trying");
 
     // Reading is left to the user, so a check that takes any right for all of them would pass.
     let user = format!("User:{}", secure.user);

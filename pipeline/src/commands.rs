@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, ConfigError, Invalid, Kafka, Layers, Unknown, Variables, WorkerType};
+use crate::config::{Config, ConfigError, Invalid, Kafka, Layers, Variables, WorkerType};
 use crate::failure::Failure;
 use crate::kafka::inspect::create_topics;
 use crate::pattern::Routes;
@@ -137,14 +137,6 @@ impl Topics {
     }
 }
 
-/// What a name that nothing reads was meant to be, for a person.
-fn hint(unknown: &Unknown) -> String {
-    match &unknown.nearest {
-        Some(nearest) => format!("did you mean {nearest}?"),
-        None => "see `pipeline config show` for all names".to_owned(),
-    }
-}
-
 /// A setting without which a command cannot begin.
 fn missing(name: &str, allowed: &str) -> Error {
     Error::Config(ConfigError(vec![Invalid {
@@ -165,9 +157,8 @@ fn remark(text: &str) {
 /// Says what was probably misspelt.
 fn warn_of_unknown(layers: &Layers) {
     let variables = layers.variables();
-    for unknown in layers.unknown(&crate::config::settings(&variables, WorkerType::MultiProcess)) {
-        let hint = hint(&unknown);
-        remark(&format!("warning: {} ({}) has no effect; {hint}", unknown.name, unknown.origin));
+    for warning in layers.remarks(&crate::config::settings(&variables, WorkerType::MultiProcess)) {
+        remark(&format!("warning: {warning}"));
     }
 }
 

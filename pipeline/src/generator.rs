@@ -92,7 +92,8 @@ impl NewTask {
     /// The task of an object that was listed.
     pub fn of(bucket: &str, object: Listed) -> NewTask {
         let last_modified = object.modified.map(written);
-        let by_time = || last_modified.as_ref().map(|time| format!("{}@{time}", object.size));
+        // Not the message's seconds: a file may be written twice in one.
+        let by_time = || object.modified.map(|time| format!("{}@{time}", object.size));
         NewTask {
             version: object.etag.clone().or_else(by_time),
             size: Some(object.size),

@@ -2,14 +2,19 @@
 //!
 //! Never: consuming or producing; see [`crate::source::kafka`] and [`crate::publish::kafka`].
 
-use rdkafka::ClientConfig;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::{ClientConfig, ClientContext};
 
 use crate::config::{Kafka, SecurityProtocol};
 use crate::failure::{Failure, Kind, Stage};
+use crate::telemetry;
 
 pub mod inspect;
-pub mod options;
+pub(crate) mod options;
 pub mod rights;
 
 /// How messages are compressed: what every reader can undo. The Python clients need further packages for lz4 and zstd.
@@ -45,6 +50,35 @@ pub fn client_config(kafka: &Kafka, own: &[(&str, &str)]) -> ClientConfig {
     }
     config
 }
+
+/// What librdkafka calls back into, for clients of commands: its log goes where the worker's goes, and an error by
+/// which a broker refuses us is kept, since the requests themselves only say that no broker can be reached.
+#[derive(Clone, Debug, Default)]
+pub struct Noting {
+    refusal: Arc<Mutex<Option<Code>>>,
+}
+
+impl Noting {
+    /// The last refusal.
+    pub fn refusal(&self) -> Option<KafkaError> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).map(KafkaError::Global)
+    }
+}
+
+impl ClientContext for Noting {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        telemetry::client_log(facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if let Some(code) = error.rdkafka_error_code().filter(|code| refusal(*code).is_some()) {
+            *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(code);
+        }
+        telemetry::client_log(&error.to_string(), reason);
+    }
+}
+
+impl ConsumerContext for Noting {}
 
 /// Whether an error means that this client will never be served, and what to do about it.
 pub fn refusal(code: Code) -> Option<(Kind, &'static str)> {

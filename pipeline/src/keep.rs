@@ -5,13 +5,16 @@
 //!
 //! The path itself leaves nothing on disk. What is kept is read from the storage once more.
 
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::TryStreamExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, TryStreamExt};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -39,6 +42,7 @@ struct Copy {
 }
 
 /// The publish stage, with copies asked for on the way.
+#[derive(Clone)]
 struct Kept {
     settings: config::Keep,
     copies: mpsc::Sender<Copy>,
@@ -71,16 +75,19 @@ impl Keep {
 impl Kept {
     fn ask(&self, place: &Place, folder: &Path) {
         let copy = Copy { place: place.clone(), folder: folder.to_owned() };
-        if self.copies.try_send(copy).is_err() {
-            telemetry::file_not_kept(&place.key, &"too many others are waiting to be copied");
+        if let Err(error) = self.copies.try_send(copy) {
+            let reason = match error {
+                TrySendError::Full(_) => "too many others are waiting to be copied",
+                TrySendError::Closed(_) => "the worker ends",
+            };
+            telemetry::file_not_kept(&place.key, &reason);
         }
     }
-}
 
-impl Work<Outcome, ()> for Kept {
-    fn begin(&self, job: Arc<Job>, outcome: Outcome) -> BoxFuture<'static, Result<(), Failure>> {
+    /// Once the outcome is confirmed: a result that is not published comes again.
+    fn ask_for(&self, job: &Job, outcome: &Outcome) {
         let config::Keep { succeeded, failed, objects, summaries, .. } = &self.settings;
-        match &*outcome {
+        match &**outcome {
             Ok(_) if *succeeded => {
                 self.ask(&job.source, objects);
                 self.ask(&job.destination, summaries);
@@ -88,7 +95,18 @@ impl Work<Outcome, ()> for Kept {
             Err(failure) if *failed && has_object(failure) => self.ask(&job.source, objects),
             _ => {}
         }
-        self.publish.begin(job, outcome)
+    }
+}
+
+impl Work<Outcome, ()> for Kept {
+    fn begin(&self, job: Arc<Job>, outcome: Outcome) -> BoxFuture<'static, Result<(), Failure>> {
+        let kept = self.clone();
+        async move {
+            kept.publish.begin(Arc::clone(&job), Arc::clone(&outcome)).await?;
+            kept.ask_for(&job, &outcome);
+            Ok(())
+        }
+        .boxed()
     }
 }
 
@@ -133,16 +151,38 @@ async fn copy(storage: &Storage, place: &Place, path: &Path, bytes_max: u64) -> 
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".part");
     let unfinished = PathBuf::from(unfinished);
-    let wrong = |error: std::io::Error| format!("{}: {error}", path.display());
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(wrong)?;
+    let written = async {
+        let mut file = blocking(create(unfinished.clone())).await?;
+        while let Some(bytes) = stream.try_next().await.map_err(told)? {
+            file = blocking(move || file.write_all(&bytes).map(|()| file)).await?;
+        }
+        drop(file);
+        let (from, to) = (unfinished.clone(), path.to_owned());
+        blocking(move || std::fs::rename(from, to)).await
+    };
+    let written = written.await;
+    if written.is_err() {
+        // Half a file is no copy, and takes up room.
+        let _ = std::fs::remove_file(&unfinished);
     }
-    let mut file = tokio::task::block_in_place(|| std::fs::File::create(&unfinished)).map_err(wrong)?;
-    while let Some(bytes) = stream.try_next().await.map_err(told)? {
-        tokio::task::block_in_place(|| std::io::Write::write_all(&mut file, &bytes)).map_err(wrong)?;
+    written.map(|()| meta.size).map_err(|reason| format!("{}: {reason}", path.display()))
+}
+
+fn create(path: PathBuf) -> impl FnOnce() -> io::Result<File> {
+    move || {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        File::create(&path)
     }
-    std::fs::rename(&unfinished, path).map_err(wrong)?;
-    Ok(meta.size)
+}
+
+/// The disk's work, beside the threads that must not wait.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, String> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?;
+    done.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ impl FromStr for Since {
             return Ok(Since::At(moment));
         }
         if let Some(midnight) =
-            text.parse::<Date>().ok().and_then(|date| date.to_zoned_datetime(TimeZone::UTC).ok())
+            Date::strptime("%Y-%m-%d", text).ok().and_then(|date| date.to_zoned_datetime(TimeZone::UTC).ok())
         {
             return Ok(Since::At(midnight.timestamp()));
         }
@@ -184,7 +184,9 @@ impl Routes {
     /// `a.csv.gz` is a `csv`.
     pub fn topic(&self, key: &str) -> Option<&str> {
         let name = key.rsplit('/').next().unwrap_or(key);
-        let mut parts = name.rsplit('.').map(str::to_ascii_lowercase);
+        // What stands before the first dot is the name itself, and no type.
+        let (_, endings) = name.split_once('.')?;
+        let mut parts = endings.rsplit('.').map(str::to_ascii_lowercase);
         let kind = parts.find(|part| !COMPRESSIONS.contains(&part.as_str()))?;
         self.0.iter().find(|(known, _)| *known == kind).map(|(_, topic)| topic.as_str())
     }
@@ -251,7 +253,8 @@ mod tests {
             assert_eq!(text.parse::<Since>().unwrap().moment(now).to_string(), moment, "{text}");
         }
         assert_eq!("19000y".parse::<Since>().unwrap().moment(now), Timestamp::MIN);
-        for text in ["yesterday", "-2d", "12", ""] {
+        for text in ["yesterday", "-2d", "12", "", "2025-08-25T12:00:00", "2025-08-25 12:00", "2025-08-25T12"]
+        {
             assert!(text.parse::<Since>().is_err(), "{text}");
         }
     }
@@ -275,6 +278,8 @@ mod tests {
         assert_eq!(routes.topic("a/b.CSV.gz"), Some("csv-tasks"));
         assert_eq!(routes.topic("a.csv/b.json"), Some("json-tasks"));
         assert_eq!(routes.topic("a.csv/README"), None);
+        assert_eq!(routes.topic("data/json"), None);
+        assert_eq!(routes.topic("csv.gz"), None);
         for text in ["csv", "=topic", "csv=", "csv=a b", "csv=a,csv=b"] {
             assert!(text.parse::<Routes>().is_err(), "{text}");
         }

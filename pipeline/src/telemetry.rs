@@ -42,8 +42,8 @@ pub fn worker_started(group: &str, topic: &str, pool_size: usize) {
 
 /// A name in the settings that nothing reads.
 #[track_caller]
-pub fn setting_unknown(name: &str, origin: &impl Display, hint: &str) {
-    event!(warn, "configure", "unknown setting", name, origin = %origin, hint);
+pub fn setting_unknown(hint: &str) {
+    event!(warn, "configure", "unknown setting", hint);
 }
 
 /// A setting that is known and can have no effect.

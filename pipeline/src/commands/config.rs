@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
 use serde_json::json;
 
-use crate::commands::{Error, Exit, Settings, hint, print};
+use crate::commands::{Error, Exit, Settings, print};
 use crate::config::{self, Config, Invalid, Layers, OffsetReset, Setting, WorkerType};
 
 mod check;
@@ -77,7 +77,7 @@ fn as_json(layers: &Layers, settings: &[Setting]) -> String {
     let settings: Vec<_> = settings
         .iter()
         .map(|setting| {
-            let origin = layers.origin(&setting.name).to_string();
+            let origin = layers.source(setting);
             json!({ "name": setting.name, "value": shown(setting), "origin": origin })
         })
         .collect();
@@ -89,17 +89,12 @@ fn as_table(layers: &Layers, settings: &[Setting]) -> String {
     table.load_preset(presets::UTF8_BORDERS_ONLY);
     table.set_header(["variable", "value", "from"]);
     for setting in settings {
-        let origin = layers.origin(&setting.name).to_string();
+        let origin = layers.source(setting);
         table.add_row([setting.name.as_str(), shown(setting).unwrap_or("–"), &origin]);
     }
     let mut text = format!("{table}\n");
-    for unknown in layers.unknown(settings) {
-        text.push_str(&format!(
-            "{} ({}) is read by nothing; {}\n",
-            unknown.name,
-            unknown.origin,
-            hint(&unknown)
-        ));
+    for remark in layers.remarks(settings) {
+        text.push_str(&format!("{remark}\n"));
     }
     text
 }
@@ -134,10 +129,7 @@ impl Check {
 /// What is allowed, and probably not meant.
 fn warnings(layers: &Layers, config: &Config) -> Vec<String> {
     let settings = config::settings(&layers.variables(), WorkerType::MultiProcess);
-    let unknown = layers.unknown(&settings).into_iter().map(|unknown| {
-        format!("{} ({}) is read by nothing; {}", unknown.name, unknown.origin, hint(&unknown))
-    });
-    let mut warnings: Vec<String> = unknown.collect();
+    let mut warnings: Vec<String> = layers.remarks(&settings);
     if config.kafka.auto_offset_reset == OffsetReset::Latest {
         warnings.push(
             "KAFKA_AUTO_OFFSET_RESET=latest: tasks that were sent before a group's first worker are never processed"

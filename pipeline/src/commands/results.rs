@@ -52,7 +52,7 @@ enum Status {
 }
 
 fn glob(text: &str) -> Result<Globs, String> {
-    text.parse().map_err(|allowed| format!("must be {allowed}"))
+    Globs::new([text]).map_err(|allowed| format!("must be {allowed}"))
 }
 
 fn since(text: &str) -> Result<Since, String> {

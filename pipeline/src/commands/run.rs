@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::commands::signals::shutdown;
-use crate::commands::{Error, Exit, Settings, Topics, hint};
+use crate::commands::{Error, Exit, Settings, Topics};
 use crate::config::{self, Config, WorkerType};
 use crate::pattern::Routes;
 use crate::telemetry::format::{self, Output};
@@ -22,8 +22,8 @@ pub(super) async fn run(options: Options, worker_type: WorkerType) -> Result<Exi
     let variables = layers.variables();
     let config = Config::from_variables(&variables, worker_type)?;
     let _logs = format::start(&config.log, Output::Stdout)?;
-    for unknown in layers.unknown(&config::settings(&variables, worker_type)) {
-        telemetry::setting_unknown(&unknown.name, &unknown.origin, &hint(&unknown));
+    for warning in layers.remarks(&config::settings(&variables, worker_type)) {
+        telemetry::setting_unknown(&warning);
     }
     if variables.get("DBC_FACTORY").is_some_and(|factory| !factory.is_empty()) {
         let reason = "a Python function cannot be called from here; see docs/migrating.md";

@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 use crate::commands::signals::shutdown;
 use crate::commands::{Error, Exit, Settings, Topics, configured, missing, print, remark};
 use crate::config::Config;
-use crate::failure::{Failure, Status};
+use crate::failure::Status;
 use crate::generator::batch::{Batch, Job, Language};
 use crate::generator::seen::Seen;
 use crate::generator::{NewTask, Selection};
-use crate::pattern::Routes;
+use crate::pattern::{Globs, Routes};
 use crate::storage::Storage;
 
 mod send;
@@ -170,20 +170,26 @@ pub(super) async fn run(options: Options) -> Result<Exit, Error> {
 
 impl Scan {
     async fn run(&self, stop: &CancellationToken) -> Result<Exit, Error> {
-        let joined = |globs: &[String]| (!globs.is_empty()).then(|| globs.join(","));
-        let config = self.common.config([
+        let mut config = self.common.config([
             ("FILE_PREFIX", self.prefix.clone()),
-            ("FILE_INCLUDE", joined(&self.include)),
-            ("FILE_EXCLUDE", joined(&self.exclude)),
             ("FILE_SIZE_MIN", self.min_size.clone()),
             ("FILE_SIZE_MAX", self.max_size.clone()),
             ("FILE_MODIFIED_SINCE", self.modified_since.clone()),
             ("MAX_FILES", self.max_files.map(|max| max.to_string())),
         ])?;
+        // Not by way of the variables: a glob on the command line may have a comma.
+        for (flag, globs, own) in [
+            ("--include", &self.include, &mut config.generator.include),
+            ("--exclude", &self.exclude, &mut config.generator.exclude),
+        ] {
+            if !globs.is_empty() {
+                *own = Globs::new(globs).map_err(|allowed| missing(flag, &allowed))?;
+            }
+        }
         let selection = Selection::new(bucket(&config)?, &config.generator);
         let storage = Storage::new(&config.storage)?;
         let sending = self.common.sending(&config, &config.generator.routes, stop).await?;
-        let seen = open_seen(self.state.as_deref(), &config)?;
+        let seen = self.common.open_seen(self.state.as_deref(), &config)?;
         if !self.watch {
             let tasks = selection.tasks(&storage).await?;
             return sending.send(tasks, config.generator.count_max, seen.as_ref()).await?.conclude(stop);
@@ -236,22 +242,24 @@ impl Jobs {
         let config = self.common.config([])?;
         let path = self.path()?;
         let batch = self.read(&path)?;
+        let jobs = batch.jobs.iter().filter(|(name, _)| self.takes(name));
+        // All of them, before the first is sent.
+        let jobs: Vec<(&String, Job)> = jobs
+            .map(|(name, job)| Ok((name, self.settle(name, job, &config)?)))
+            .collect::<Result<_, Error>>()?;
         let storage = Storage::new(&config.storage)?;
-        let seen = open_seen(self.state.as_deref(), &config)?;
+        let seen = self.common.open_seen(self.state.as_deref(), &config)?;
         let mut exit = Exit::Done;
-        for (name, job) in batch.jobs.iter().filter(|(name, _)| self.takes(name)) {
-            let routes = if job.route == Routes::default() { &config.generator.routes } else { &job.route };
-            let sending = self.common.sending(&config, routes, stop).await?;
+        for (name, job) in &jobs {
+            let sending = self.common.sending(&config, &job.route, stop).await?;
             let sent = match &job.files {
                 Some(keys) => {
-                    sending
-                        .send(stream::iter(listed(job, keys, &config)?), job.max_files, seen.as_ref())
-                        .await
+                    let tasks = listed(job, keys).map(Ok);
+                    sending.send(stream::iter(tasks), job.max_files, seen.as_ref()).await
                 }
                 None => {
-                    let bucket = if job.bucket.is_some() { String::new() } else { bucket(&config)? };
-                    let selection = job.selection(&bucket, config.generator.dest_bucket.as_deref());
-                    sending.send(selection.tasks(&storage).await?, job.max_files, seen.as_ref()).await
+                    let tasks = job.selection().tasks(&storage).await?;
+                    sending.send(tasks, job.max_files, seen.as_ref()).await
                 }
             }?;
             if !self.common.dry_run {
@@ -263,6 +271,27 @@ impl Jobs {
             }
         }
         Ok(exit)
+    }
+
+    /// A job with everything it leaves open filled in. What is given on the command line wins.
+    fn settle(&self, name: &str, job: &Job, config: &Config) -> Result<Job, Error> {
+        let Common { bucket: given, dest_bucket, route, .. } = &self.common;
+        let generator = &config.generator;
+        let default = || generator.bucket.clone();
+        let source = given.clone().or_else(|| job.bucket.clone()).or_else(default);
+        let lacking = || {
+            missing(&format!("jobs.{name}.bucket"), "set, or --bucket, SOURCE_BUCKET or OBS_SOURCE_BUCKET")
+        };
+        let by_flag = route.is_some() || job.route == Routes::default();
+        Ok(Job {
+            bucket: Some(source.ok_or_else(lacking)?),
+            dest_bucket: dest_bucket
+                .clone()
+                .or_else(|| job.dest_bucket.clone())
+                .or_else(|| generator.dest_bucket.clone()),
+            route: if by_flag { generator.routes.clone() } else { job.route.clone() },
+            ..job.clone()
+        })
     }
 
     fn path(&self) -> Result<PathBuf, Error> {
@@ -297,11 +326,9 @@ impl Jobs {
 }
 
 /// The tasks of a job that names its keys.
-fn listed(job: &Job, keys: &[String], config: &Config) -> Result<Vec<Result<NewTask, Failure>>, Error> {
-    let bucket = job.bucket.clone().map_or_else(|| bucket(config), Ok)?;
-    let dest_bucket = job.dest_bucket.clone().or_else(|| config.generator.dest_bucket.clone());
-    let task = |key| NewTask { dest_bucket: dest_bucket.clone(), ..NewTask::new(&bucket, key) };
-    Ok(keys.iter().map(|key| Ok(task(key))).collect())
+fn listed<'a>(job: &'a Job, keys: &'a [String]) -> impl Iterator<Item = NewTask> + 'a {
+    let bucket = job.bucket.as_deref().unwrap_or_default();
+    keys.iter().map(move |key| NewTask { dest_bucket: job.dest_bucket.clone(), ..NewTask::new(bucket, key) })
 }
 
 impl List {
@@ -350,11 +377,13 @@ fn bucket(config: &Config) -> Result<String, Error> {
     config.generator.bucket.clone().ok_or_else(which)
 }
 
-fn open_seen(path: Option<&Path>, config: &Config) -> Result<Option<Seen>, Error> {
-    Ok(path.map(|path| Seen::open(path, &config.kafka.topic_tasks)).transpose()?)
-}
-
 impl Common {
+    fn open_seen(&self, path: Option<&Path>, config: &Config) -> Result<Option<Seen>, Error> {
+        // A dry run leaves nothing behind.
+        let path = path.filter(|path| !self.dry_run || path.exists());
+        Ok(path.map(|path| Seen::open(path, &config.kafka.topic_tasks)).transpose()?)
+    }
+
     fn config(
         &self,
         flags: impl IntoIterator<Item = (&'static str, Option<String>)>,

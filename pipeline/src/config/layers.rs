@@ -4,9 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::config::{ConfigError, Invalid, LIBRDKAFKA_PREFIX, Setting, Variables, env_file};
+use crate::config::{
+    ConfigError, Invalid, LIBRDKAFKA_PREFIX, Setting, Variables, env_file, env_file::EnvFile,
+};
 
 /// Where a value came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +38,24 @@ impl fmt::Display for Origin {
     }
 }
 
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Unknown { name, origin, nearest } = self;
+        write!(f, "{name} ({origin}) is read by nothing; ")?;
+        match nearest {
+            Some(nearest) => write!(f, "did you mean {nearest}?"),
+            None => f.write_str("`pipeline config show` has all names"),
+        }
+    }
+}
+
 /// Every source of settings, the strongest first.
 #[derive(Clone, Debug)]
-pub struct Layers([(Origin, Variables); 4]);
+pub struct Layers {
+    layers: [(Origin, Variables); 4],
+    /// Lines of `.env` that say nothing that could be read.
+    unread: Vec<usize>,
+}
 
 /// A name that nothing reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,38 +74,54 @@ impl Layers {
     /// # Errors
     /// When a file is there but cannot be read.
     pub fn of_process(flags: Variables) -> Result<Layers, ConfigError> {
-        let mut invalid = Vec::new();
-        let mut or_empty = |read: Result<Variables, Invalid>| {
-            read.unwrap_or_else(|error| {
-                invalid.push(error);
-                Variables::new()
-            })
-        };
-        let layers = Layers([
-            (Origin::Flag, flags),
-            (Origin::Environment, environment()),
-            (Origin::EnvFile, or_empty(env_file(Path::new(".env")))),
-            (Origin::File, or_empty(toml_file(Path::new("pipeline.toml")))),
-        ]);
-        if invalid.is_empty() { Ok(layers) } else { Err(ConfigError(invalid)) }
+        let (env, toml) = (env_file(Path::new(".env")), toml_file(Path::new("pipeline.toml")));
+        match (env, toml) {
+            (Ok(EnvFile { variables, unread }), Ok(file)) => Ok(Layers {
+                layers: [
+                    (Origin::Flag, flags),
+                    (Origin::Environment, environment()),
+                    (Origin::EnvFile, variables),
+                    (Origin::File, file),
+                ],
+                unread,
+            }),
+            (env, toml) => Err(ConfigError(env.err().into_iter().chain(toml.err()).collect())),
+        }
     }
 
     /// All variables, each with the strongest value there is. An empty value takes a weaker one away.
     pub fn variables(&self) -> Variables {
         let mut variables = Variables::new();
-        for (_, layer) in self.0.iter().rev() {
+        for (_, layer) in self.layers.iter().rev() {
             variables.extend(layer.clone());
         }
         variables
     }
 
+    /// Where the value of a setting comes from, for a person.
+    pub fn source(&self, setting: &Setting) -> String {
+        match setting.taken_from {
+            Some(other) if self.origin(other) != Origin::Default => {
+                format!("{other}, {}", self.origin(other))
+            }
+            _ => self.origin(&setting.name).to_string(),
+        }
+    }
+
     /// Where the value of a variable comes from.
     pub fn origin(&self, name: &str) -> Origin {
-        let strongest = self.0.iter().find_map(|(origin, layer)| Some((*origin, layer.get(name)?)));
+        let strongest = self.layers.iter().find_map(|(origin, layer)| Some((*origin, layer.get(name)?)));
         match strongest {
             Some((origin, value)) if !value.trim().is_empty() => origin,
             _ => Origin::Default,
         }
+    }
+
+    /// What a person should know of these sources: lines and names that have no effect.
+    pub fn remarks(&self, settings: &[Setting]) -> Vec<String> {
+        let lines =
+            self.unread.iter().map(|line| format!(".env: line {line} is not NAME=value, and has no effect"));
+        lines.chain(self.unknown(settings).iter().map(Unknown::to_string)).collect()
     }
 
     /// Names that look like ours and are read by nothing. In the environment those that begin like ours, without what
@@ -95,7 +129,7 @@ impl Layers {
     pub fn unknown(&self, settings: &[Setting]) -> Vec<Unknown> {
         let known: Vec<&str> = settings.iter().map(|setting| setting.name.as_str()).collect();
         let mut unknown = BTreeMap::new();
-        for (origin, layer) in &self.0 {
+        for (origin, layer) in &self.layers {
             let of_others = |name: &str| match origin {
                 Origin::Environment => !begins_like_ours(name) || is_service_link(name),
                 // `.env` is shared with compose files and other programs.
@@ -151,19 +185,17 @@ fn wrong_file(path: &Path, allowed: String) -> Invalid {
     Invalid { name: path.display().to_string(), value: None, allowed }
 }
 
-/// `NAME=value` lines. A file that is not there is empty.
-fn env_file(path: &Path) -> Result<Variables, Invalid> {
-    let Some(text) = read(path)? else { return Ok(Variables::new()) };
-    env_file::parse(&text, |name| std::env::var(name).ok()).map_err(|line| {
-        wrong_file(path, format!("lines of NAME=value, which line {line} is not; are its quotes closed?"))
-    })
+/// `NAME=value` lines. What is no such file is empty: a folder of that name is a Python environment.
+fn env_file(path: &Path) -> Result<EnvFile, Invalid> {
+    let text = read(path)?.unwrap_or_default();
+    Ok(env_file::parse(&text, |name| std::env::var(name).ok()))
 }
 
 /// The text of a file that may be missing.
 fn read(path: &Path) -> Result<Option<String>, Invalid> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => Ok(None),
         Err(error) => Err(wrong_file(path, format!("a readable file ({error})"))),
     }
 }
@@ -230,12 +262,13 @@ mod tests {
     }
 
     fn layers(flags: &[(&str, &str)], environment: &[(&str, &str)], file: &[(&str, &str)]) -> Layers {
-        Layers([
+        let layers = [
             (Origin::Flag, variables(flags)),
             (Origin::Environment, variables(environment)),
             (Origin::EnvFile, Variables::new()),
             (Origin::File, variables(file)),
-        ])
+        ];
+        Layers { layers, unread: Vec::new() }
     }
 
     #[test]

@@ -98,13 +98,14 @@ fn kafka(reader: &mut Reader) -> Kafka {
 /// `KAFKA_LIBRDKAFKA_…`, checked by librdkafka itself.
 fn librdkafka(reader: &mut Reader) -> Vec<(String, Secret)> {
     let mut read = Vec::new();
-    for (variable, value) in reader.variables {
+    for variable in reader.variables.keys() {
         let Some(name) = variable.strip_prefix(LIBRDKAFKA_PREFIX) else { continue };
+        let Some(value) = reader.get(variable) else { continue };
         let option = options::name(name);
         match options::check(&option, value) {
             Ok(()) => {
                 let is_secret = options::is_secret(&option);
-                reader.record(variable, Some(value.clone()), is_secret);
+                reader.record(variable, Some(value.to_owned()), is_secret);
                 read.push((option, Secret::new(value)));
             }
             // Not the value: it may be a password.
@@ -137,11 +138,9 @@ fn security(reader: &mut Reader) -> Security {
 
 fn storage(reader: &mut Reader) -> Storage {
     let region = reader.text("OBS_REGION");
-    let server = reader.get("OBS_SERVER").map(str::to_owned);
     // A region has one endpoint; a server that is named may be a private one.
     let of_region = region.map(|region| format!("https://obs.{region}.myhuaweicloud.com"));
-    let server = server.or(of_region).unwrap_or_default();
-    reader.record("OBS_SERVER", Some(server.clone()).filter(|server| !server.is_empty()), false);
+    let server = reader.text_or_of("OBS_SERVER", "OBS_REGION", of_region).unwrap_or_default();
     let storage = Storage {
         server,
         access_key: reader.text("OBS_ACCESS_KEY"),
@@ -192,7 +191,7 @@ fn check_bucket(reader: &mut Reader, name: &'static str, server: &str) {
 const S3_REGION: &str = "us-east-1";
 
 fn s3(reader: &mut Reader) -> S3 {
-    let fallback = reader.text_or("AWS_DEFAULT_REGION", S3_REGION);
+    let default_region = reader.text_or("AWS_DEFAULT_REGION", S3_REGION);
     let endpoint = reader.text("AWS_ENDPOINT_URL");
     let is_url = endpoint.as_deref().is_none_or(|url| {
         url.parse::<http::Uri>().is_ok_and(|url| url.host().is_some() && url.scheme().is_some())
@@ -200,7 +199,9 @@ fn s3(reader: &mut Reader) -> S3 {
     reader.refuse_unless(is_url, "AWS_ENDPOINT_URL", "a URL such as https://s3.example.com");
     S3 {
         endpoint,
-        region: reader.text_or("AWS_REGION", &fallback),
+        region: reader
+            .text_or_of("AWS_REGION", "AWS_DEFAULT_REGION", Some(default_region))
+            .unwrap_or_default(),
         access_key: reader.text("AWS_ACCESS_KEY_ID"),
         secret_key: reader.secret("AWS_SECRET_ACCESS_KEY"),
         session_token: reader.secret("AWS_SESSION_TOKEN"),
@@ -264,7 +265,7 @@ fn keep(reader: &mut Reader) -> Keep {
 fn generator(reader: &mut Reader) -> Generator {
     let fallback = reader.get("OBS_SOURCE_BUCKET").map(str::to_owned);
     let generator = Generator {
-        bucket: reader.text("SOURCE_BUCKET").or(fallback),
+        bucket: reader.text_or_of("SOURCE_BUCKET", "OBS_SOURCE_BUCKET", fallback),
         prefix: reader.text("FILE_PREFIX").unwrap_or_default(),
         include: reader.parsed("FILE_INCLUDE").unwrap_or_default(),
         exclude: reader.parsed("FILE_EXCLUDE").unwrap_or_default(),
@@ -279,8 +280,10 @@ fn generator(reader: &mut Reader) -> Generator {
     };
     reader.record("MAX_FILES", generator.count_max.map(|count| count.to_string()), false);
     let server = reader.get("OBS_SERVER").unwrap_or_default().to_owned();
-    for name in ["SOURCE_BUCKET", "DEST_BUCKET"] {
-        check_bucket(reader, name, &server);
+    if server.is_empty() || is_bucket("any", &server) {
+        for name in ["SOURCE_BUCKET", "DEST_BUCKET"] {
+            check_bucket(reader, name, &server);
+        }
     }
     let is_range = generator.size_max.is_none_or(|max| max >= generator.size_min);
     reader.refuse_unless(is_range, "FILE_SIZE_MAX", "at least FILE_SIZE_MIN");

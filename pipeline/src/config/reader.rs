@@ -47,6 +47,8 @@ pub struct Setting {
     pub value: Option<String>,
     /// Never to be shown.
     pub is_secret: bool,
+    /// The variable that the value is taken from, when it is another one.
+    pub taken_from: Option<&'static str>,
 }
 
 /// Reads variables, remembers which there are and what was wrong.
@@ -77,7 +79,8 @@ impl<'a> Reader<'a> {
     pub(super) fn record(&mut self, name: &str, value: Option<String>, is_secret: bool) {
         // Some are read twice, by others that depend on them.
         if self.settings.iter().all(|setting| setting.name != name) {
-            self.settings.push(Setting { name: name.to_owned(), value, is_secret });
+            let name = name.to_owned();
+            self.settings.push(Setting { name, value, is_secret, taken_from: None });
         }
     }
 
@@ -85,6 +88,20 @@ impl<'a> Reader<'a> {
         let text = self.get(name).map(str::to_owned);
         self.record(name, text.clone(), false);
         text
+    }
+
+    /// A text, else what follows from another variable.
+    pub(super) fn text_or_of(
+        &mut self,
+        name: &'static str,
+        other: &'static str,
+        of_other: Option<String>,
+    ) -> Option<String> {
+        let own = self.text(name);
+        if let (None, Some(value), Some(setting)) = (&own, &of_other, self.settings.last_mut()) {
+            (setting.value, setting.taken_from) = (Some(value.clone()), Some(other));
+        }
+        own.or(of_other)
     }
 
     pub(super) fn text_or(&mut self, name: &'static str, default: &str) -> String {

@@ -19,8 +19,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de};
 
+use crate::failure::{Kind, Stage};
 use crate::generator::Selection;
 use crate::pattern::{Bytes, Globs, Routes, Since};
+use crate::storage::location::locate;
 
 /// A file of jobs.
 #[derive(Clone, Debug, Deserialize)]
@@ -103,20 +105,35 @@ impl Job {
                 "`files` names keys, so nothing is listed: leave prefix, globs, sizes and time away".into()
             );
         }
+        for (name, bucket) in [("bucket", &self.bucket), ("dest_bucket", &self.dest_bucket)] {
+            // At any server: whether there is one is another question.
+            if bucket.as_deref().is_some_and(|bucket| {
+                locate(bucket, "memory://", Stage::Claim)
+                    .is_err_and(|failure| failure.kind != Kind::Misconfigured)
+            }) {
+                return Err(format!("`{name}` must be a bucket's name, or obs://…, s3://…, file:///folder"));
+            }
+        }
+        if self.max_files == Some(0) {
+            return Err("`max_files` must be at least 1".into());
+        }
+        if self.max_size.is_some_and(|max| max < self.min_size.unwrap_or_default()) {
+            return Err("`max_size` must be at least `min_size`".into());
+        }
         Ok(())
     }
 
-    /// The choice of objects, in this bucket when the job names none.
-    pub fn selection(&self, bucket: &str, dest_bucket: Option<&str>) -> Selection {
+    /// The choice of objects.
+    pub fn selection(&self) -> Selection {
         Selection {
-            bucket: self.bucket.clone().unwrap_or_else(|| bucket.to_owned()),
+            bucket: self.bucket.clone().unwrap_or_default(),
             prefix: self.prefix.clone(),
             include: self.include.clone(),
             exclude: self.exclude.clone(),
             size_min: self.min_size.unwrap_or_default().0,
             size_max: self.max_size.map(|max| max.0),
             modified_since: self.modified_since.clone(),
-            dest_bucket: self.dest_bucket.clone().or_else(|| dest_bucket.map(str::to_owned)),
+            dest_bucket: self.dest_bucket.clone(),
         }
     }
 }
@@ -125,14 +142,16 @@ impl Job {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Written {
-    Number(u64),
     Text(String),
+    Number(i64),
+    Time(toml::value::Datetime),
 }
 
 fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err = String>>(from: D) -> Result<Option<T>, D::Error> {
     let text = match Written::deserialize(from)? {
-        Written::Number(number) => number.to_string(),
         Written::Text(text) => text,
+        Written::Number(number) => number.to_string(),
+        Written::Time(time) => time.to_string(),
     };
     text.parse().map(Some).map_err(|allowed| de::Error::custom(format!("{text:?} must be {allowed}")))
 }
@@ -197,7 +216,7 @@ jobs:
         let yaml = Batch::read(YAML, Language::Yaml).unwrap();
         assert_eq!(format!("{toml:?}"), format!("{yaml:?}"));
         let daily = &toml.jobs["daily-csv"];
-        let selection = daily.selection("other", None);
+        let selection = daily.selection();
         assert_eq!(
             (selection.bucket.as_str(), selection.size_min, selection.size_max),
             ("input-files", 10, Some(1 << 20))
@@ -212,6 +231,10 @@ jobs:
             ("[jobs.a]\nprefx = 'x'\n", Language::Toml, "prefx"),
             ("[jobs.a]\nmax_size = '1 elephant'\n", Language::Toml, "must be a number of bytes"),
             ("[jobs.a]\nmodified_since = 'soon'\n", Language::Toml, "must be a time"),
+            ("[jobs.a]\nmin_size = -1\n", Language::Toml, "must be a number of bytes"),
+            ("[jobs.a]\nbucket = '../x'\n", Language::Toml, "`bucket` must be"),
+            ("[jobs.a]\nmax_files = 0\n", Language::Toml, "`max_files` must be"),
+            ("[jobs.a]\nmin_size = 2\nmax_size = 1\n", Language::Toml, "`max_size` must be"),
             ("[jobs.a]\nfiles = ['a']\nprefix = 'b'\n", Language::Toml, "the job a: `files`"),
             ("jobs:\n  a:\n    include: ['[']\n", Language::Yaml, "must be globs"),
             ("", Language::Toml, "jobs"),
@@ -221,5 +244,7 @@ jobs:
         }
         let error = Batch::read("[jobs.a]\n\nmax_files = 'x'\n", Language::Toml).unwrap_err();
         assert!(error.contains("line 3"), "{error}");
+        let dated = Batch::read("[jobs.a]\nmodified_since = 2025-08-25\n", Language::Toml).unwrap();
+        assert_eq!(dated.jobs["a"].modified_since.as_ref().unwrap().to_string(), "2025-08-25T00:00:00Z");
     }
 }

@@ -2,25 +2,27 @@
 
 use std::time::Duration;
 
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::future_producer::OwnedDeliveryResult;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::util::Timeout;
+use tokio::time::timeout;
 
 use crate::config::Kafka;
 use crate::failure::{Failure, Kind, Stage};
 use crate::generator::NewTask;
-use crate::kafka::{COMPRESSION, client_config, refusal, setup_failure};
-use crate::telemetry;
+use crate::kafka::{COMPRESSION, Noting, client_config, refusal, setup_failure};
 
 /// Until a broker that does not answer is given up: a person waits.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How soon a refusal is noticed.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long the client gathers tasks for one request.
 const LINGER_MS: &str = "20";
 
 pub(super) struct Sender {
-    producer: FutureProducer<Context>,
+    producer: FutureProducer<Noting>,
+    noting: Noting,
     topic: String,
 }
 
@@ -35,10 +37,11 @@ impl Sender {
                 ("message.timeout.ms", &DELIVERY_TIMEOUT.as_millis().to_string()),
             ],
         );
+        let noting = Noting::default();
         let producer = config
-            .create_with_context(Context)
+            .create_with_context(noting.clone())
             .map_err(|error| setup_failure(Stage::Claim, "producer", error))?;
-        Ok(Sender { producer, topic: kafka.topic_tasks.clone() })
+        Ok(Sender { producer, noting, topic: kafka.topic_tasks.clone() })
     }
 
     /// Sends one task to the task topic, or to another one, and waits for its confirmation.
@@ -49,17 +52,33 @@ impl Sender {
         })?;
         let key = format!("{}/{}", task.bucket, task.key);
         let record = FutureRecord::to(topic).key(&key).payload(&payload);
-        let Err((error, _)) = self.producer.send(record, Timeout::Never).await else { return Ok(()) };
+        let Err(error) = self.deliver(self.producer.send(record, Timeout::Never)).await else {
+            return Ok(());
+        };
         let (kind, advice) = match error.rdkafka_error_code() {
             Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
-                (Kind::Misconfigured, "; create the topic (--create-topics), or check its name")
+                (Kind::Misconfigured, "create the topic (--create-topics), or check its name")
             }
             code => {
-                code.and_then(refusal).unwrap_or((Kind::ResultUndelivered, "; check KAFKA_BOOTSTRAP_SERVERS"))
+                code.and_then(refusal).unwrap_or((Kind::ResultUndelivered, "check KAFKA_BOOTSTRAP_SERVERS"))
             }
         };
-        let context = format!("could not send the task of {key} to {topic}{advice}");
+        let context = format!("could not send the task of {key} to {topic}; {advice}");
         Err(Failure::new(Stage::Claim, kind, context).because(error))
+    }
+
+    /// Waits for a delivery, but not for one to a broker that refuses us: librdkafka would go on trying.
+    async fn deliver(&self, delivery: impl Future<Output = OwnedDeliveryResult>) -> Result<(), KafkaError> {
+        let mut delivery = std::pin::pin!(delivery);
+        loop {
+            let waited = timeout(LOOK_EVERY, &mut delivery).await;
+            match (waited, self.noting.refusal()) {
+                (Ok(Ok(_)), _) => return Ok(()),
+                (_, Some(refusal)) => return Err(refusal),
+                (Ok(Err((error, _))), None) => return Err(error),
+                (Err(_), None) => {}
+            }
+        }
     }
 
     /// Waits until nothing is on its way. Blocks.
@@ -68,14 +87,5 @@ impl Sender {
             Failure::new(Stage::Claim, Kind::ResultUndelivered, "the broker does not answer any more")
                 .because(error)
         })
-    }
-}
-
-/// librdkafka's own log goes where the worker's goes.
-struct Context;
-
-impl ClientContext for Context {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        telemetry::client_log(facility, message);
     }
 }

@@ -92,7 +92,7 @@ impl Seen {
         let find = || -> Result<bool, redb::Error> {
             let objects = self.database.begin_read()?.open_table(OBJECTS)?;
             let sent = objects.get(name(task).as_str())?;
-            Ok(sent.is_some_and(|sent| sent.value() == version(task)))
+            Ok(sent.is_some_and(|sent| version(task).is_empty() || sent.value() == version(task)))
         };
         find().map_err(|error| self.failure("read", error))
     }
@@ -122,7 +122,10 @@ impl Seen {
             {
                 let mut objects = transaction.open_table(OBJECTS)?;
                 for (name, version) in &pending.objects {
-                    objects.insert(name.as_str(), version.as_str())?;
+                    // A key that is named without a version does not take away the one that is known.
+                    if !version.is_empty() || objects.get(name.as_str())?.is_none() {
+                        objects.insert(name.as_str(), version.as_str())?;
+                    }
                 }
             }
             transaction.commit()?;
@@ -174,6 +177,10 @@ mod tests {
         let seen = Seen::open(&path, "tasks").unwrap();
         assert!(seen.has(&task("a", "1")).unwrap());
         assert!(!seen.has(&task("a", "2")).unwrap(), "replaced");
+        assert!(seen.has(&NewTask::new("in", "a")).unwrap(), "named without a version");
+        seen.insert(&NewTask::new("in", "a")).unwrap();
+        seen.write().unwrap();
+        assert!(seen.has(&task("a", "1")).unwrap(), "the version is kept");
         assert!(!seen.has(&NewTask { bucket: "other".into(), ..task("a", "1") }).unwrap());
     }
 

@@ -2,24 +2,21 @@
 
 use std::time::Duration;
 
-use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::config::Kafka;
 use crate::failure::{Failure, Kind, Stage};
-use crate::kafka::{client_config, refusal, rights, setup_failure};
-use crate::telemetry;
+use crate::kafka::{Noting, client_config, refusal, rights, setup_failure};
 
 /// For one answer of the broker: a person waits.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A client that only looks. Every method blocks until the broker answers or the time is up.
 pub struct Inspector {
-    consumer: BaseConsumer<Quiet>,
+    consumer: BaseConsumer<Noting>,
 }
 
 impl Inspector {
@@ -30,7 +27,7 @@ impl Inspector {
     pub fn new(kafka: &Kafka) -> Result<Inspector, Failure> {
         let config = client_config(kafka, &[("group.id", &kafka.group_id), ("enable.auto.commit", "false")]);
         let consumer = config
-            .create_with_context(Quiet)
+            .create_with_context(Noting::default())
             .map_err(|error| setup_failure(Stage::Claim, "client", error))?;
         Ok(Inspector { consumer })
     }
@@ -40,10 +37,21 @@ impl Inspector {
     /// # Errors
     /// When it cannot be reached, or refuses us.
     pub fn brokers(&self) -> Result<usize, Failure> {
-        let metadata = self.consumer.fetch_metadata(None, REQUEST_TIMEOUT);
-        let metadata = metadata
-            .map_err(|error| failure("could not reach the brokers", "KAFKA_BOOTSTRAP_SERVERS", error))?;
+        let metadata = self.consumer.fetch_metadata(None, REQUEST_TIMEOUT).map_err(|error| {
+            let error = self.refused().unwrap_or(error);
+            failure("could not reach the brokers", "KAFKA_BOOTSTRAP_SERVERS", error)
+        })?;
         Ok(metadata.brokers().len())
+    }
+
+    /// What a broker refuses is told beside the answers, through the poll.
+    fn refused(&self) -> Option<KafkaError> {
+        const EVENTS_MAX: usize = 10;
+        const EVENT_TIMEOUT: Duration = Duration::from_millis(50);
+        (0..EVENTS_MAX).find_map(|_| match self.consumer.poll(EVENT_TIMEOUT) {
+            Some(Err(error)) if error.rdkafka_error_code().and_then(refusal).is_some() => Some(error),
+            _ => self.consumer.client().context().refusal(),
+        })
     }
 
     /// The partitions of a topic.
@@ -137,8 +145,8 @@ pub async fn create_topics(
 ) -> Result<Vec<String>, Failure> {
     // librdkafka's word for "the broker's own".
     const BROKERS_CHOICE: i32 = -1;
-    let admin: AdminClient<Quiet> = client_config(kafka, &[])
-        .create_with_context(Quiet)
+    let admin: AdminClient<Noting> = client_config(kafka, &[])
+        .create_with_context(Noting::default())
         .map_err(|error| setup_failure(Stage::Claim, "client", error))?;
     let (partitions, replication) =
         (partitions.unwrap_or(BROKERS_CHOICE), replication.unwrap_or(BROKERS_CHOICE));
@@ -148,10 +156,10 @@ pub async fn create_topics(
         .collect();
     let options =
         AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT));
-    let answers = admin
-        .create_topics(&topics, &options)
-        .await
-        .map_err(|error| failure("could not create the topics", "KAFKA_BOOTSTRAP_SERVERS", error))?;
+    let answers = admin.create_topics(&topics, &options).await.map_err(|error| {
+        let error = admin.inner().context().refusal().unwrap_or(error);
+        failure("could not create the topics", "KAFKA_BOOTSTRAP_SERVERS", error)
+    })?;
     let mut created = Vec::new();
     for answer in answers {
         match answer {
@@ -174,18 +182,3 @@ fn failure(what: &str, advice: &str, error: KafkaError) -> Failure {
     };
     Failure::new(Stage::Claim, kind, format!("{what}; {advice}")).because(error)
 }
-
-/// librdkafka's own log goes where the worker's goes.
-pub struct Quiet;
-
-impl ClientContext for Quiet {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        telemetry::client_log(facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        telemetry::client_log(&error.to_string(), reason);
-    }
-}
-
-impl ConsumerContext for Quiet {}

@@ -31,6 +31,7 @@ const KEPT: &[&str] = &[
     "enable.idempotence",
     "enable.gapless.guarantee",
     "enable.partition.eof",
+    "delivery.report.only.error",
     "acks",
     "request.required.acks",
     "transactional.id",
@@ -68,6 +69,8 @@ pub fn check(option: &str, value: &str) -> Result<(), String> {
     match ClientConfig::new().set(option, value).create_native_config() {
         Ok(_) => Ok(()),
         Err(KafkaError::ClientConfig(_, reason, _, _)) => {
+            // librdkafka may quote the value, which may be a password.
+            let reason = reason.replace(value, "***");
             Err(format!("an option of librdkafka with a value that it takes ({reason})"))
         }
         Err(error) => Err(format!("an option of librdkafka ({error})")),

@@ -75,11 +75,11 @@ impl Publish {
         let code = error.rdkafka_error_code();
         let (kind, advice) = match code {
             Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
-                (Kind::Misconfigured, "; create the topic, or check KAFKA_RESULT_TOPIC")
+                (Kind::Misconfigured, "create the topic, or check KAFKA_RESULT_TOPIC")
             }
-            code => code.and_then(refusal).unwrap_or((Kind::ResultUndelivered, "")),
+            code => code.and_then(refusal).unwrap_or((Kind::ResultUndelivered, "it is tried again")),
         };
-        let context = format!("could not deliver the result to {}{advice}", self.topic);
+        let context = format!("could not deliver the result to {}; {advice}", self.topic);
         Failure::new(Stage::Publish, kind, context).because(error)
     }
 }

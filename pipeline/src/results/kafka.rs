@@ -8,15 +8,18 @@ use jiff::Timestamp;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Message, Offset, TopicPartitionList};
+use tokio::time::timeout;
 
 use crate::config::Kafka;
 use crate::failure::{Failure, Kind, Stage};
-use crate::kafka::inspect::{Inspector, Quiet};
-use crate::kafka::{client_config, refusal, setup_failure};
+use crate::kafka::inspect::Inspector;
+use crate::kafka::{Noting, client_config, refusal, setup_failure};
 use crate::results::Record;
 
 /// For finding the place of a time.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a reader that wants to come to an end waits for the next message, or for the news that there is none.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Where reading begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +49,17 @@ pub async fn follow(
     let unread = if to_end { partitions } else { BTreeSet::new() };
     Ok(stream::unfold((consumer, unread), move |(consumer, mut unread)| async move {
         while !to_end || !unread.is_empty() {
-            let record = match consumer.recv().await {
+            let received = match to_end {
+                true => timeout(SILENCE_MAX, consumer.recv()).await,
+                false => Ok(consumer.recv().await),
+            };
+            let Ok(received) = received else {
+                let context =
+                    "the brokers went silent before the last result was read; check KAFKA_BOOTSTRAP_SERVERS";
+                let silent = Failure::new(Stage::Publish, Kind::ResultUndelivered, context);
+                return Some((Err(silent), (consumer, BTreeSet::new())));
+            };
+            let record = match received {
                 Ok(message) => {
                     let arrived = message.timestamp().to_millis().map(Timestamp::from_millisecond);
                     Ok(Record::new(message.payload().unwrap_or_default(), arrived.and_then(Result::ok)))
@@ -67,7 +80,7 @@ pub async fn follow(
     }))
 }
 
-fn open(kafka: &Kafka, begin: Begin) -> Result<(StreamConsumer<Quiet>, BTreeSet<i32>), Failure> {
+fn open(kafka: &Kafka, begin: Begin) -> Result<(StreamConsumer<Noting>, BTreeSet<i32>), Failure> {
     let topic = &kafka.result_topic;
     let partitions: BTreeSet<i32> = Inspector::new(kafka)?.partitions(topic)?.into_iter().collect();
     let config = client_config(
@@ -79,8 +92,8 @@ fn open(kafka: &Kafka, begin: Begin) -> Result<(StreamConsumer<Quiet>, BTreeSet<
             ("enable.partition.eof", "true"),
         ],
     );
-    let consumer: StreamConsumer<Quiet> = config
-        .create_with_context(Quiet)
+    let consumer: StreamConsumer<Noting> = config
+        .create_with_context(Noting::default())
         .map_err(|error| setup_failure(Stage::Publish, "reader of results", error))?;
     let assign = || {
         let offset = match begin {
@@ -94,6 +107,9 @@ fn open(kafka: &Kafka, begin: Begin) -> Result<(StreamConsumer<Quiet>, BTreeSet<
         }
         if matches!(begin, Begin::At(_)) {
             list = consumer.offsets_for_times(list, REQUEST_TIMEOUT)?;
+            for element in list.elements() {
+                element.error()?;
+            }
         }
         consumer.assign(&list)
     };

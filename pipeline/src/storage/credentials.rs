@@ -29,6 +29,8 @@ struct State {
     modified: Option<SystemTime>,
     renewed: Option<Instant>,
     looked: Option<Instant>,
+    /// Why the file could not be read the last time.
+    unreadable: Option<String>,
 }
 
 impl Credentials {
@@ -38,7 +40,7 @@ impl Credentials {
             let token = storage.security_token.as_ref().map(|token| token.reveal().to_owned());
             Credential::new(access.clone(), secret.reveal().to_owned(), token)
         });
-        let state = State { current: fixed, modified: None, renewed: None, looked: None };
+        let state = State { current: fixed, modified: None, renewed: None, looked: None, unreadable: None };
         Credentials { file: storage.credentials_file.clone(), state: Mutex::new(state) }
     }
 
@@ -55,8 +57,11 @@ impl Credentials {
             look(file, &mut state);
         }
         state.current.clone().ok_or_else(|| {
-            let context =
-                "no OBS credentials: set OBS_ACCESS_KEY and OBS_SECRET_KEY, or OBS_CREDENTIALS_FILE";
+            let context = match &state.unreadable {
+                Some(reason) => format!("no OBS credentials: OBS_CREDENTIALS_FILE cannot be used: {reason}"),
+                None => "no OBS credentials: set OBS_ACCESS_KEY and OBS_SECRET_KEY, or OBS_CREDENTIALS_FILE"
+                    .to_owned(),
+            };
             Failure::new(Stage::Download, Kind::Misconfigured, context)
         })
     }
@@ -78,7 +83,10 @@ impl Credentials {
 fn look(file: &Path, state: &mut State) {
     let modified = match std::fs::metadata(file).and_then(|metadata| metadata.modified()) {
         Ok(modified) => modified,
-        Err(error) => return telemetry::credentials_unreadable(file, &error),
+        Err(error) => {
+            state.unreadable = Some(error.to_string());
+            return telemetry::credentials_unreadable(file, &error);
+        }
     };
     if state.modified == Some(modified) {
         return;
@@ -89,17 +97,24 @@ fn look(file: &Path, state: &mut State) {
             state.renewed = state.modified.map(|_| Instant::now());
             state.current = Some(credential);
             state.modified = Some(modified);
+            state.unreadable = None;
             telemetry::credentials_reloaded(file);
         }
-        Err(reason) => telemetry::credentials_unreadable(file, &reason),
+        Err(reason) => {
+            telemetry::credentials_unreadable(file, &reason);
+            state.unreadable = Some(reason);
+        }
     }
 }
 
 fn read(file: &Path) -> Result<Credential, String> {
     let (mut access, mut secret, mut token) = (None, None, None);
     let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
-    let lines = env_file::parse(&text, |_| None);
-    for (name, value) in lines.map_err(|line| format!("line {line} is not NAME=value"))? {
+    let env_file::EnvFile { variables, unread } = env_file::parse(&text, |_| None);
+    if let Some(line) = unread.first() {
+        return Err(format!("line {line} is not NAME=value"));
+    }
+    for (name, value) in variables {
         match name.as_str() {
             "OBS_ACCESS_KEY" => access = Some(value),
             "OBS_SECRET_KEY" => secret = Some(value),

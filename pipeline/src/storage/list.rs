@@ -86,7 +86,7 @@ impl Obs {
             async move {
                 let Some(marker) = marker else { return Ok(None) };
                 let page = lister.page_with_patience(&prefix, &marker).await?;
-                let next = page.next();
+                let next = page.next(&marker)?;
                 Ok::<_, Error>(Some((lister.objects(page), next)))
             }
         });
@@ -161,10 +161,11 @@ fn refusal(status: StatusCode, body: &str) -> Error {
 }
 
 /// What the service says of a request that it refuses.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct Refusal {
     code: String,
+    #[serde(default)]
     message: String,
 }
 
@@ -172,7 +173,7 @@ struct Refusal {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Page {
-    #[serde(default)]
+    /// Required: it tells a listing from whatever else may be answered.
     is_truncated: bool,
     next_marker: Option<String>,
     #[serde(default)]
@@ -192,11 +193,20 @@ struct Contents {
 }
 
 impl Page {
-    /// Where the next page begins. Without a delimiter some servers name no marker: then it is the last key.
-    fn next(&self) -> Option<String> {
-        let named = self.next_marker.clone().filter(|marker| !marker.is_empty());
-        let last = || self.contents.last().map(|object| object.key.clone());
-        if self.is_truncated || named.is_some() { named.or_else(last) } else { None }
+    /// Where the page after this one begins, which began behind `marker`. Without a delimiter some servers name no
+    /// marker: then it is the last key.
+    fn next(&self, marker: &str) -> opendal::Result<Option<String>> {
+        if !self.is_truncated {
+            return Ok(None);
+        }
+        let named = self.next_marker.clone().filter(|next| !next.is_empty());
+        let next = named.or_else(|| self.contents.last().map(|object| object.key.clone()));
+        match next.filter(|next| next.as_str() != marker) {
+            Some(next) => Ok(Some(next)),
+            None => {
+                Err(Error::new(ErrorKind::Unexpected, "the listing does not advance; is this an OBS server?"))
+            }
+        }
     }
 }
 
@@ -206,7 +216,8 @@ mod tests {
 
     fn page(inner: &str) -> Page {
         let head = r#"<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://obs">"#;
-        read(format!("{head}{inner}</ListBucketResult>").as_bytes()).unwrap()
+        let truncated = if inner.contains("IsTruncated") { "" } else { "<IsTruncated>false</IsTruncated>" };
+        read(format!("{head}{truncated}{inner}</ListBucketResult>").as_bytes()).unwrap()
     }
 
     fn contents(key: &str) -> String {
@@ -231,11 +242,25 @@ mod tests {
     #[test]
     fn a_page_names_the_next_one() {
         let two = contents("a") + &contents("b");
-        assert_eq!(page("<IsTruncated>false</IsTruncated>").next(), None);
-        assert_eq!(page(&two).next(), None);
-        assert_eq!(page(&format!("<IsTruncated>true</IsTruncated>{two}")).next().as_deref(), Some("b"));
+        let next = |inner: &str, marker| page(inner).next(marker).map_err(|error| error.message().to_owned());
+        assert_eq!(next("<IsTruncated>false</IsTruncated><NextMarker>m</NextMarker>", ""), Ok(None));
+        assert_eq!(next(&format!("<IsTruncated>true</IsTruncated>{two}"), "a"), Ok(Some("b".to_owned())));
         let named = format!("<IsTruncated>true</IsTruncated><NextMarker>m</NextMarker>{two}");
-        assert_eq!(page(&named).next().as_deref(), Some("m"));
+        assert_eq!(next(&named, "b"), Ok(Some("m".to_owned())));
+        assert!(next(&named, "m").is_err(), "a listing that does not advance would never end");
+        assert!(next("<IsTruncated>true</IsTruncated>", "").is_err());
+    }
+
+    #[test]
+    fn what_is_no_listing_is_no_empty_bucket() {
+        for answer in [
+            "<ListAllMyBucketsResult><Buckets/></ListAllMyBucketsResult>",
+            "<Error><Code>InternalError</Code></Error>",
+            "<html><body>Please log in</body></html>",
+        ] {
+            assert!(read(answer.as_bytes()).is_err(), "{answer}");
+        }
+        assert!(refusal(StatusCode::BAD_GATEWAY, "<html>proxy</html>").message().contains("proxy"));
     }
 
     #[test]

@@ -20,6 +20,10 @@ use crate::task::{NAME_BYTES_MAX, NotATask, Task};
 
 /// Reads a notification. `None`: the message is none.
 pub(super) fn read(message: &Map<String, Value>) -> Option<Result<Task, NotATask>> {
+    // A task may have further fields of any name.
+    if message.get("key").is_some_and(Value::is_string) {
+        return None;
+    }
     if let Some(records) = message.get("Records").or_else(|| message.get("events")).and_then(Value::as_array)
     {
         return Some(match records.as_slice() {
@@ -140,7 +144,11 @@ mod tests {
 
     #[test]
     fn a_task_with_other_fields_of_such_names_stays_a_task() {
-        let task = read(json!({ "key": "a.csv", "Records": "none", "data": 7, "Event": "x" })).unwrap();
-        assert_eq!(task.key, "a.csv");
+        for fields in [
+            json!({ "key": "a.csv", "Records": [], "data": 7, "Event": "s3:TestEvent" }),
+            json!({ "key": "a.csv", "events": [], "specversion": "1.0", "detail-type": "x" }),
+        ] {
+            assert_eq!(read(fields).unwrap().key, "a.csv");
+        }
     }
 }

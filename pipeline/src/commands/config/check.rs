@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use crate::config::{Config, Kafka};
 use crate::failure::{Failure, Kind, Stage};
+use crate::generator::TaskGenerator;
 use crate::kafka::inspect::Inspector;
+use crate::pattern::Routes;
 use crate::storage::Storage;
 
 /// One thing that was looked at.
@@ -36,8 +38,8 @@ impl Check {
 
 /// Looks at everything a worker needs.
 pub(super) async fn all(config: &Config, write: bool) -> Vec<Check> {
-    let kafka = config.kafka.clone();
-    let looked = tokio::task::spawn_blocking(move || brokers(&kafka)).await;
+    let (kafka, routes) = (config.kafka.clone(), config.generator.routes.clone());
+    let looked = tokio::task::spawn_blocking(move || brokers(&kafka, &routes)).await;
     let mut checks = looked.unwrap_or_else(|error| {
         let failure = Failure::new(Stage::Claim, Kind::Panicked, "the check panicked").because(error);
         vec![Check::new("brokers", Err(failure))]
@@ -48,7 +50,7 @@ pub(super) async fn all(config: &Config, write: bool) -> Vec<Check> {
 }
 
 /// Blocks until the brokers answer, or do not.
-fn brokers(kafka: &Kafka) -> Vec<Check> {
+fn brokers(kafka: &Kafka, routes: &Routes) -> Vec<Check> {
     let reached = Inspector::new(kafka).and_then(|inspector| Ok((inspector.brokers()?, inspector)));
     let (count, inspector) = match reached {
         Ok(reached) => reached,
@@ -71,6 +73,7 @@ fn brokers(kafka: &Kafka) -> Vec<Check> {
     };
     let mut checks = vec![
         Check::new("brokers", Ok(format!("{count} at {}", kafka.bootstrap_servers))),
+        Check::new("clients", clients(kafka)),
         Check::new("tasks", described(topic_tasks, tasks, "read")),
         match kafka.enable_producer {
             true => Check::new("results", described(result_topic, topic(result_topic, false), "written")),
@@ -78,10 +81,19 @@ fn brokers(kafka: &Kafka) -> Vec<Check> {
         },
     ];
     // Without its topic there is nothing to ask of the group.
+    for route in routes.topics() {
+        checks.push(Check::new("route", described(route, topic(route, false), "written")));
+    }
     checks.extend(group.map(|lag| {
         Check::new("group", lag.map(|lag| format!("{group_id}, may be joined, {lag} tasks unfinished")))
     }));
     checks
+}
+
+/// Options that librdkafka takes one by one may contradict each other.
+fn clients(kafka: &Kafka) -> Result<String, Failure> {
+    TaskGenerator::connect(kafka, Routes::default())?;
+    Ok("can be made".to_owned())
 }
 
 async fn source(config: &Config) -> Result<String, Failure> {
@@ -106,8 +118,9 @@ async fn destination(config: &Config, write: bool) -> Result<String, Failure> {
         bucket.demand().await?;
         return Ok(format!("{name} is there; --write tries whether it takes objects"));
     }
-    // Beside the summaries, under a name that no summary has.
-    let key = format!("pipeline-config-check-{}", std::process::id());
+    // Beside the summaries, under a name that nothing else has, nor another check at the same time.
+    let now = jiff::Timestamp::now().as_nanosecond();
+    let key = format!("pipeline-config-check-{}-{now}", std::process::id());
     bucket.put(&key, bytes::Bytes::from_static(b"{}")).await?;
     bucket.delete(&key).await?;
     Ok(format!("{name} takes objects, and deletes them"))

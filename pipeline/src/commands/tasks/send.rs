@@ -69,7 +69,7 @@ impl Sending {
         seen: Option<&Seen>,
     ) -> Result<Sent, Error> {
         let begun = Instant::now();
-        let progress = Progress::new();
+        let progress = Progress::new(matches!(self.destination, Destination::Kafka(_)));
         let (mut known, mut refused) = (0, 0);
         let mut fresh = |task: NewTask| {
             // Left out before they are counted: what cannot be sent must not use up the number of those that can.
@@ -142,7 +142,7 @@ impl Sent {
         }
         print(&self.line())?;
         if stop.is_cancelled() {
-            print("interrupted; with --state FILE the next scan goes on from here\n")?;
+            print("interrupted: the rest was not sent\n")?;
             exit = Exit::Failed;
         }
         Ok(exit)
@@ -153,8 +153,9 @@ impl Sent {
 struct Progress(ProgressBar);
 
 impl Progress {
-    fn new() -> Progress {
-        let hidden = !std::io::stderr().is_terminal();
+    /// `wanted`: nothing else is printed meanwhile.
+    fn new(wanted: bool) -> Progress {
+        let hidden = !wanted || !std::io::stderr().is_terminal();
         let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(None, target);
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} listed, {pos} sent, {per_sec}") {
