@@ -23,7 +23,10 @@ use crate::summary::{Dialect, SCHEMA_VERSION, Summary, Warning, WarningKind};
 pub(crate) struct CsvDecoder {
     format: Format,
     records: Records,
+    /// What is being gathered.
     batch: Batch,
+    /// The batch before, whose records are found and not yet taken in.
+    scanned: Batch,
     rows: Rows,
 }
 
@@ -35,35 +38,49 @@ impl CsvDecoder {
     /// Batches of so many bytes: what does not fit into one is read record by record.
     fn with_batch(format: Format, limits: &Limits, batch_bytes: usize) -> CsvDecoder {
         let records = Records::new(format.delimiter(), limits);
+        let batch = || Batch::new(format.delimiter(), limits, batch_bytes);
         CsvDecoder {
             format,
             records,
-            batch: Batch::new(format.delimiter(), limits, batch_bytes),
+            batch: batch(),
+            scanned: batch(),
             rows: Rows { limits: limits.clone(), table: None, total: 0, warnings: Vec::new() },
         }
     }
 }
 
 impl CsvDecoder {
-    /// Reads the whole records of the batch at once, or else one record in the other way.
+    /// Finds the records of the batch, while those of the batch before are taken in. What is no whole record, or not
+    /// UTF-8, is read in the other way.
     fn read_batch(&mut self) -> Result<(), Error> {
-        let whole = match (self.records.between(), &mut self.rows.table) {
-            (Some(place), Some(table)) if is_utf8(self.batch.rest()) => {
-                let whole = self.batch.scan(table.columns.width(), place);
-                self.rows.batch(&self.batch)?;
-                whole
+        let CsvDecoder { records, batch, scanned, rows, .. } = self;
+        let found = match (records.between(), rows.width()) {
+            (Some(place), Some(width)) => {
+                let (found, taken) = both(|| batch.scan(width, place), || rows.batch(scanned));
+                taken?;
+                found
             }
-            _ => 0,
+            _ => false,
         };
-        let read = if whole == 0 { self.records.feed(self.batch.rest(), &mut self.rows)? } else { whole };
-        self.batch.consume(read);
+        if found {
+            scanned.restart(batch.rest());
+            std::mem::swap(batch, scanned);
+        } else {
+            // The batch before is taken in, else this would come first.
+            scanned.restart(&[]);
+            let read = records.feed(batch.rest(), rows)?;
+            batch.consume(read);
+        }
         Ok(())
     }
 }
 
-/// Whether these bytes are UTF-8, a character that is cut off at the end aside.
-fn is_utf8(bytes: &[u8]) -> bool {
-    str::from_utf8(bytes).map_or_else(|error| error.error_len().is_none(), |_| true)
+/// Does two things: at the same time inside of a rayon pool, else one after the other.
+fn both<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+    match rayon::current_thread_index() {
+        Some(_) => rayon::join(a, b),
+        None => (a(), b()),
+    }
 }
 
 impl Decode for CsvDecoder {
@@ -81,6 +98,7 @@ impl Decode for CsvDecoder {
         while !self.batch.rest().is_empty() {
             self.read_batch()?;
         }
+        self.rows.batch(&self.scanned)?;
         self.records.finish(&mut self.rows)?;
         let dialect = Dialect {
             delimiter: char::from(self.format.delimiter()),
@@ -89,8 +107,8 @@ impl Decode for CsvDecoder {
             encoding: "utf-8".to_owned(),
             byte_order_mark: self.records.has_mark(),
         };
-        // The record's buffer goes before the tables are sorted.
-        drop(self.records);
+        // The buffers go before the tables are sorted.
+        drop((self.records, self.batch, self.scanned));
         self.rows.finish(self.format, dialect)
     }
 }
@@ -138,12 +156,17 @@ impl Sink for Rows {
 }
 
 impl Rows {
+    /// How many columns there are, once the header is known.
+    fn width(&self) -> Option<usize> {
+        self.table.as_ref().map(|table| table.columns.width())
+    }
+
     /// Takes in the rows of a batch, column by column.
     fn batch(&mut self, batch: &Batch) -> Result<(), Error> {
-        let Some(Table { columns, .. }) = &mut self.table else { return Ok(()) };
-        for index in 0..columns.width() {
-            columns.add_all(index, batch.column(index))?;
-        }
+        let Some(Table { columns, .. }) = self.table.as_mut().filter(|_| batch.rows() > 0) else {
+            return Ok(());
+        };
+        columns.add_batch(|index| batch.column(index))?;
         for index in batch.missing() {
             columns.add_missing(index);
         }

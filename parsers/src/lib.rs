@@ -19,7 +19,8 @@
 //! - No panic, whatever the input; memory within [`Limits::memory_bytes_max`].
 //! - The summary does not depend on how the bytes were cut, and the same bytes give the same summary.
 //! - Where it is exact it equals pandas' `read_csv` and `describe`; where it is not it says so, with a bound.
-//! - No I/O, clock, environment, threads or globals.
+//! - No I/O, clock, environment or globals; no threads of its own: inside of a rayon pool a decoder shares its work out to
+//!   that pool's threads, with the same result.
 
 pub mod aggregate;
 #[cfg(feature = "columnar")]

@@ -3,8 +3,9 @@
 //! Promise: whatever the input, a decoder holds at most `Limits::memory_bytes_max` bytes. What a bound
 //! refuses is an error of kind `limit` with its place, never a crash and never a silent cut.
 
-/// Bytes of working memory that do not depend on the limits: inflate window, code tables, small vectors.
-const FIXED_BYTES: u64 = 1 << 20;
+/// Bytes of working memory that do not depend on the limits: inflate window, code tables, two batches of records with
+/// the places of their fields, small vectors.
+const FIXED_BYTES: u64 = 6 << 20;
 
 /// The memory of one column before it holds a value: its struct, its name three times, its statistics.
 const COLUMN_BYTES: u64 = 1 << 10;

@@ -5,8 +5,10 @@
 //! Promise: which column is folded, and when, follows from the values alone, never from how the bytes were
 //! cut.
 
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+
 use crate::aggregate::exact::{self, KNOWN, finite};
-use crate::aggregate::{SketchSizes, Sketches, Tokens, Word};
+use crate::aggregate::{Full, SketchSizes, Sketches, Tokens, Word};
 use crate::error::Error;
 use crate::summary::{Bound, ColumnSchema, ColumnStats, ColumnType, Distinct, Precision};
 
@@ -88,26 +90,27 @@ impl Columns {
         }
     }
 
-    /// Takes in values of the column `index`, one after another.
-    pub fn add_all<'a>(
-        &mut self,
-        index: usize,
-        mut words: impl Iterator<Item = Word<'a>>,
-    ) -> Result<(), Error> {
-        loop {
-            let unknown = match self.columns.get_mut(index).map(|column| &mut column.state) {
-                Some(State::Exact(tokens)) => tokens.count(&mut words),
-                Some(State::Estimated(sketches)) => {
-                    words.by_ref().for_each(|word| sketches.add(word.text(), 1));
-                    None
-                }
-                None => None,
-            };
-            match unknown {
-                Some(word) => self.add(index, word, 1)?,
-                None => return Ok(()),
+    /// Takes in a stretch of the file: `column` gives the values of each, in their order. Inside of a rayon pool the
+    /// columns are shared out to its threads; the result is the same.
+    pub fn add_batch<'a, W>(&mut self, column: impl Fn(usize) -> W + Sync) -> Result<(), Error>
+    where
+        W: Iterator<Item = Word<'a>>,
+    {
+        // First each column by itself, with an equal share of the room: then no thread need know of another.
+        let share = self.exact_bytes_max.saturating_sub(self.exact_bytes) / self.columns.len().max(1);
+        let take = |(index, own): (usize, &mut Column)| own.take(&mut column(index), share);
+        let taken: Vec<Taken> = match rayon::current_thread_index() {
+            Some(_) => self.columns.par_iter_mut().enumerate().map(take).collect(),
+            None => self.columns.iter_mut().enumerate().map(take).collect(),
+        };
+        self.exact_bytes += taken.iter().map(|taken| taken.grown).sum::<usize>();
+        // Then those for which that was not enough, one after another, with all the room there is.
+        for (index, taken) in taken.into_iter().enumerate().filter(|(_, taken)| taken.is_full) {
+            for word in column(index).skip(taken.values) {
+                self.add(index, word, 1)?;
             }
         }
+        Ok(())
     }
 
     /// Counts a null without a token in the column `index`.
@@ -175,7 +178,38 @@ impl Columns {
     }
 }
 
+/// What a column took in by itself.
+#[derive(Default)]
+struct Taken {
+    values: usize,
+    /// Bytes by which its table grew.
+    grown: usize,
+    /// Whether there was no room for the next value.
+    is_full: bool,
+}
+
 impl Column {
+    /// Takes in values while the table finds room within `room` bytes.
+    fn take<'a>(&mut self, words: &mut impl Iterator<Item = Word<'a>>, room: usize) -> Taken {
+        let mut taken = Taken::default();
+        match &mut self.state {
+            State::Estimated(sketches) => words.for_each(|word| sketches.add(word.text(), 1)),
+            State::Exact(tokens) => {
+                while let Some(word) = tokens.count(words, &mut taken.values) {
+                    match tokens.add(word, 1, room - taken.grown) {
+                        Ok(grown) => taken.grown += grown,
+                        Err(Full) => {
+                            taken.is_full = true;
+                            return taken;
+                        }
+                    }
+                    taken.values += 1;
+                }
+            }
+        }
+        taken
+    }
+
     fn finish(self, name: String, top_bytes_max: usize) -> Finished {
         match self.state {
             State::Exact(tokens) => exact::finish(tokens, self.missing, name, top_bytes_max),

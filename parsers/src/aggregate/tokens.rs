@@ -103,14 +103,19 @@ impl Tokens {
         }
     }
 
-    /// Counts tokens as long as they are known; returns the first that is not.
+    /// Counts tokens as long as they are known, and how many that are; returns the first that is not.
     #[inline]
-    pub fn count<'a>(&mut self, words: &mut impl Iterator<Item = Word<'a>>) -> Option<Word<'a>> {
+    pub fn count<'a>(
+        &mut self,
+        words: &mut impl Iterator<Item = Word<'a>>,
+        counted: &mut usize,
+    ) -> Option<Word<'a>> {
         for word in words {
             match self.find(&word) {
                 Some(entry) => entry.count += 1,
                 None => return Some(word),
             }
+            *counted += 1;
         }
         None
     }

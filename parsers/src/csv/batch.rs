@@ -15,6 +15,8 @@ use crate::limits::Limits;
 pub(crate) const BATCH_BYTES: usize = 64 << 10;
 /// Bytes behind the batch, so that a field can be read in words.
 pub(crate) const PADDING: usize = 16;
+/// Most fields of a batch, but for its last record: a wide table with empty lines would have a million of them.
+const FIELDS_MAX: usize = 128 << 10;
 /// Bytes that are looked at together.
 const BLOCK: usize = 64;
 
@@ -43,6 +45,8 @@ pub(crate) struct Batch {
     bytes: Vec<u8>,
     filled: usize,
     limit: usize,
+    /// How many of the bytes are whole records.
+    whole: usize,
     /// Row by row, `width` of them each.
     fields: Vec<Field>,
     width: usize,
@@ -61,6 +65,7 @@ impl Batch {
             bytes: vec![0; 2 * limit + PADDING + BLOCK],
             filled: 0,
             limit,
+            whole: 0,
             fields: Vec::new(),
             width: 0,
             rows: 0,
@@ -82,16 +87,21 @@ impl Batch {
 
     /// The bytes that are no whole record yet.
     pub(crate) fn rest(&self) -> &[u8] {
-        &self.bytes[..self.filled]
+        &self.bytes[self.whole..self.filled]
     }
 
-    /// Forgets the first bytes, which are done with.
+    /// Begins anew, with these bytes.
+    pub(crate) fn restart(&mut self, rest: &[u8]) {
+        (self.filled, self.whole, self.rows) = (0, 0, 0);
+        self.fields.clear();
+        self.odd.clear();
+        self.fill(rest);
+    }
+
+    /// Forgets the first bytes of a batch without records, which were read in another way.
     pub(crate) fn consume(&mut self, count: usize) {
         self.bytes.copy_within(count..self.filled, 0);
         self.filled -= count;
-        self.rows = 0;
-        self.fields.clear();
-        self.odd.clear();
     }
 
     /// The tokens of one column, from the first row to the last; those that are missing are left out.
@@ -113,9 +123,12 @@ impl Batch {
         self.rows
     }
 
-    /// Finds the whole records, `width` fields each, and moves `place` behind them. Returns how many bytes they are; the
-    /// rest waits for more.
-    pub(crate) fn scan(&mut self, width: usize, place: &mut Place) -> usize {
+    /// Finds the whole records, `width` fields each, and moves `place` behind them; the rest waits for more. `false`: there
+    /// is none, or the bytes are no UTF-8, which has to be looked at record by record.
+    pub(crate) fn scan(&mut self, width: usize, place: &mut Place) -> bool {
+        if !is_utf8(self.rest()) {
+            return false;
+        }
         self.width = width;
         let mut scan = Scan {
             delimiter: self.delimiter,
@@ -137,10 +150,15 @@ impl Batch {
         *place = scan.place;
         place.byte += scan.record as u64;
         place.records += scan.rows as u64;
-        let whole = scan.record;
+        self.whole = scan.record;
         self.fields.truncate(self.rows * width);
-        whole
+        self.whole > 0
     }
+}
+
+/// Whether these bytes are UTF-8, a character that is cut off at the end aside.
+fn is_utf8(bytes: &[u8]) -> bool {
+    str::from_utf8(bytes).map_or_else(|error| error.error_len().is_none(), |_| true)
 }
 
 /// The state of the scanner.
@@ -250,7 +268,7 @@ impl Scan<'_> {
         self.rows += 1;
         self.place.line += 1 + self.breaks;
         self.next_record(bytes, at);
-        Next::At(at + 1)
+        if self.fields.len() >= FIELDS_MAX { Next::Stop } else { Next::At(at + 1) }
     }
 
     fn next_record(&mut self, bytes: &[u8], at: usize) {

@@ -249,6 +249,16 @@ proptest! {
         prop_assert_eq!(read(usize::MAX), read(1));
     }
 
+    /// Threads share out the columns, also when the tables are full, and nothing tells.
+    #[test]
+    fn threads_change_nothing(bytes in nearly_csv(), repeat in 1usize..60, small: bool, pieces in 1usize..5_000) {
+        let limits = if small { tight() } else { Limits::default() };
+        let bytes = bytes.repeat(repeat);
+        let read = || cut("t.csv", &limits, &bytes, &[pieces]);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        prop_assert_eq!(pool.install(read), read());
+    }
+
     #[test]
     fn no_input_is_a_panic(bytes: Vec<u8>, head in 0usize..3) {
         let head = [&b""[..], b"\x1f\x8b", b"\x1f\x8b\x08\0\0\0\0\0\0\x03"][head];

@@ -30,8 +30,15 @@ enum Format {
     Table,
 }
 
-/// Every file is tried; one that fails is reported and does not stop the others.
+/// On all cores: the decoders share their work out to the pool they run in.
 pub(super) fn run(options: &Options) -> Result<Exit, Error> {
+    let pool = rayon::ThreadPoolBuilder::new().build();
+    let pool = pool.map_err(|error| Error::Other(format!("could not start the threads: {error}")))?;
+    pool.install(|| summarize_all(options))
+}
+
+/// Every file is tried; one that fails is reported and does not stop the others.
+fn summarize_all(options: &Options) -> Result<Exit, Error> {
     let mut exit = Exit::Done;
     for file in &options.files {
         match summarize(file) {
