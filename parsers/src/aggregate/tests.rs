@@ -158,3 +158,20 @@ fn the_largest_table_is_folded_and_the_budget_kept() {
     let exact: Vec<bool> = columns.finish(&names, 100).iter().map(|column| column.0.distinct.exact).collect();
     assert_eq!(exact, [true, false, true, false]);
 }
+
+/// The same by batches, in which each column has but its share of the room before they come together.
+#[test]
+fn batches_keep_the_budget_and_lose_nothing() {
+    // Columns that grow alike want more room at the same time, at every size once.
+    for exact_bytes_max in (100_000..800_000).step_by(20_000) {
+        let mut columns = Columns::new(8, exact_bytes_max, SKETCHES);
+        for batch in 0..20u32 {
+            let tokens: Vec<String> = (batch * 300..(batch + 1) * 300).map(|i| i.to_string()).collect();
+            columns.add_batch(|_| tokens.iter().map(|token| Word::new(token.as_bytes()))).unwrap();
+            assert!(columns.exact_bytes() <= exact_bytes_max, "{exact_bytes_max}");
+        }
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h"].map(str::to_owned);
+        let finished = columns.finish(&names, 100);
+        assert!(finished.iter().all(|column| column.1.count == 6_000));
+    }
+}
