@@ -154,14 +154,16 @@ async fn a_state_file_resumes_a_broken_scan_and_sends_nothing_twice() {
     for number in 0..OBJECTS {
         scene.put(&format!("{number:05}.csv"), "a\n1\n");
     }
+    // One that is not wanted: a whole page of tasks would be written by itself, those of this one wait for the end.
+    scene.put("00000.aaa", "");
     let state = scene.path("state");
-    let scan = ["tasks", "scan", "--state", &state];
+    let scan = ["tasks", "scan", "--state", &state, "--include", "*.csv"];
     // The second page is refused; a refusal is not tried again.
     scene.server.faults().add(Fault::new(Op::List, Effect::Status(403, "AccessDenied")).after(1));
     let (code, _) = ended(&scan, &scene.variables).await;
     assert_eq!(code, Some(1));
     let before = scene.sent();
-    assert!(before.len() >= 1_000 && before.len() < OBJECTS, "it broke in the middle: {}", before.len());
+    assert!(before.len() >= 999 && before.len() < OBJECTS, "it broke in the middle: {}", before.len());
 
     // MAX_FILES counts what is new.
     let some = [&scan[..], &["--max-files", "10"]].concat();

@@ -86,15 +86,27 @@ impl Kept {
 
     /// Once the outcome is confirmed: a result that is not published comes again.
     fn ask_for(&self, job: &Job, outcome: &Outcome) {
-        let config::Keep { succeeded, failed, objects, summaries, .. } = &self.settings;
-        match &**outcome {
-            Ok(_) if *succeeded => {
-                self.ask(&job.source, objects);
-                self.ask(&job.destination, summaries);
-            }
-            Err(failure) if *failed && has_object(failure) => self.ask(&job.source, objects),
-            _ => {}
+        let Wanted { object, summary } = wanted(&self.settings, outcome);
+        if object {
+            self.ask(&job.source, &self.settings.objects);
         }
+        if summary {
+            self.ask(&job.destination, &self.settings.summaries);
+        }
+    }
+}
+
+/// What is kept of a task.
+#[derive(Debug, PartialEq, Eq)]
+struct Wanted {
+    object: bool,
+    summary: bool,
+}
+
+fn wanted(settings: &config::Keep, outcome: &Outcome) -> Wanted {
+    match &**outcome {
+        Ok(_) => Wanted { object: settings.succeeded, summary: settings.succeeded },
+        Err(failure) => Wanted { object: settings.failed && has_object(failure), summary: false },
     }
 }
 
@@ -188,6 +200,32 @@ async fn blocking<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::path::Success;
+
+    #[test]
+    fn success_and_failure_are_kept_each_for_itself() {
+        let settings = |succeeded, failed| config::Keep {
+            succeeded,
+            failed,
+            objects: PathBuf::new(),
+            summaries: PathBuf::new(),
+            bytes_max: 0,
+        };
+        let success: Outcome = Arc::new(Ok(Success { input_size: 1, output_size: 1, rows: 1, columns: 1 }));
+        let failure = |kind| -> Outcome { Arc::new(Err(Failure::new(Stage::Parse, kind, ""))) };
+        let (both, object) =
+            (Wanted { object: true, summary: true }, Wanted { object: true, summary: false });
+        let nothing = Wanted { object: false, summary: false };
+        assert_eq!(wanted(&settings(true, false), &success), both);
+        assert_eq!(wanted(&settings(false, true), &success), nothing);
+        assert_eq!(wanted(&settings(false, true), &failure(Kind::CorruptFile)), object);
+        assert_eq!(wanted(&settings(true, false), &failure(Kind::CorruptFile)), nothing);
+        assert_eq!(
+            wanted(&settings(true, true), &failure(Kind::NotFound)),
+            nothing,
+            "there is nothing to copy"
+        );
+    }
 
     #[test]
     fn a_copy_stays_in_its_folder() {
