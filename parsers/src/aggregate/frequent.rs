@@ -5,13 +5,17 @@
 //! number is part of the error.
 
 use datasketches::frequencies::{ErrorType, FrequentItemsSketch};
+use smallvec::SmallVec;
 
 use crate::error::{Error, ErrorKind};
+
+/// A candidate; most are short, and need no allocation to be looked at.
+type Candidate = SmallVec<[u8; 24]>;
 
 /// A frequent-items (Misra–Gries) sketch of byte strings.
 #[derive(Clone)]
 pub struct Frequent {
-    sketch: FrequentItemsSketch<Vec<u8>>,
+    sketch: FrequentItemsSketch<Candidate>,
     candidate_bytes_max: usize,
     passed_over: u64,
 }
@@ -41,7 +45,7 @@ impl Frequent {
         if value.len() > self.candidate_bytes_max {
             self.passed_over += times;
         } else {
-            self.sketch.update_with_count_ref(value, times);
+            self.sketch.update_with_count(Candidate::from_slice(value), times);
         }
     }
 
@@ -61,7 +65,7 @@ impl Frequent {
             .iter()
             .max_by(|a, b| a.lower_bound().cmp(&b.lower_bound()).then_with(|| b.item().cmp(a.item())))?;
         // The estimate of the sketch is its upper bound; the lower one is what was surely seen.
-        Some(Top { value: best.item().clone(), count: best.lower_bound(), error })
+        Some(Top { value: best.item().to_vec(), count: best.lower_bound(), error })
     }
 }
 
