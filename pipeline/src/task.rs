@@ -1,7 +1,7 @@
 //! Tasks: what a message of the task topic asks for, and where that message lies.
 //!
 //! Promises: a message either becomes a [`Task`] or an error that says why not; fields this version does
-//! not know are kept, not lost. A storage's own notification of a new object is a task, too ([`notification`]).
+//! not know are kept, not lost. A storage's own notification of a new object is a task, too (`task/notification.rs`).
 //!
 //! Never: no clock, no runtime, no Kafka: bytes in, values out.
 

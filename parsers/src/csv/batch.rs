@@ -12,7 +12,7 @@ use crate::csv::records::Place;
 use crate::limits::Limits;
 
 /// Bytes of a batch: with the places of its fields it stays in a core's own cache.
-pub(crate) const BATCH_BYTES: usize = 64 << 10;
+pub(crate) const BATCH_BYTES: usize = 128 << 10;
 /// Bytes behind the batch, so that a field can be read in words.
 pub(crate) const PADDING: usize = 16;
 /// Most fields of a batch, but for its last record: a wide table with empty lines would have a million of them.
