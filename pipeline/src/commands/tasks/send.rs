@@ -163,6 +163,7 @@ impl Progress {
         }
         bar.enable_steady_tick(Duration::from_millis(100));
         bar.set_length(0);
+        bar.set_message("0");
         Progress(bar)
     }
 
