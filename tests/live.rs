@@ -180,6 +180,7 @@ async fn a_stalled_download_blocks_no_other_task() {
     .await;
     assert_eq!(scene.client.lag(PARTITIONS)[&0], TASKS as i64 / 3, "nothing passes the stalled one");
     stop(worker).await;
+    assert_eq!(scene.client.lag(PARTITIONS)[&0], TASKS as i64 / 3, "what was given up is not finished");
 }
 
 #[tokio::test(flavor = "multi_thread")]
