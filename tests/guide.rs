@@ -139,6 +139,18 @@ async fn result_one_liners() {
     assert_eq!(counts(&script.output()), expected, "{}", script.output());
     let printed = shell.start("pipeline results --count").end().await;
     assert_eq!(counts(&printed), expected, "{printed}");
+
+    // The guide's key figures, as docs/migrating.md has them.
+    let of_results = |filter: &str| {
+        shell.start(&format!("pipeline results --json --since 1h --no-follow | {filter}")).end()
+    };
+    let by_minute = of_results("jq -r '.timestamp[:16]' | sort | uniq -c").await;
+    let first = |line: &str| line.split_whitespace().next().and_then(|count| count.parse::<usize>().ok());
+    assert_eq!(by_minute.lines().filter_map(first).sum::<usize>(), 4, "{by_minute}");
+    let mean = of_results("jq -s 'map(.processing_time // empty) | add / length'").await;
+    assert!(mean.trim().parse::<f64>().is_ok_and(|mean| mean > 0.0), "{mean}");
+    let errors = of_results("jq -r 'select(.status == \"failed\") | .error_kind' | sort | uniq -c").await;
+    assert_eq!(errors.lines().filter_map(first).sum::<usize>(), 3, "{errors}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ mod header;
 mod records;
 
 use crate::aggregate::{Columns, Word};
-use crate::csv::batch::{Batch, Oddity};
+use crate::csv::batch::{Batch, Found, Oddity};
 use crate::csv::records::{Record, Records, Sink};
 use crate::decode::Decode;
 use crate::error::{Error, ErrorKind};
@@ -60,17 +60,21 @@ impl CsvDecoder {
                 taken?;
                 found
             }
-            _ => false,
+            _ => Found::NoRecord,
         };
-        if found {
+        if found == Found::Records {
             scanned.restart(batch.rest());
             std::mem::swap(batch, scanned);
-        } else {
-            // The batch before is taken in, else this would come first.
-            scanned.restart(&[]);
-            let read = records.feed(batch.rest(), rows)?;
-            batch.consume(read);
+            return Ok(());
         }
+        // The batch before is taken in, else this would come first.
+        scanned.restart(&[]);
+        let mut read = records.feed(batch.rest(), rows)?;
+        // All of it: to look again behind every record would cost more than the records.
+        while found == Found::NotUtf8 && read < batch.rest().len() {
+            read += records.feed(&batch.rest()[read..], rows)?;
+        }
+        batch.consume(read);
         Ok(())
     }
 }

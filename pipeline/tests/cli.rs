@@ -296,6 +296,21 @@ fn completions_and_the_manual_know_every_command() {
     }
 }
 
+/// The folder that a job names is a person's choice, as that of a scan.
+#[test]
+fn a_job_may_name_a_folder() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("files")).unwrap();
+    std::fs::write(directory.path().join("files/a.csv"), "a\n1\n").unwrap();
+    let jobs = directory.path().join("jobs.toml");
+    let folder = directory.path().join("files");
+    std::fs::write(&jobs, format!("[jobs.local]\nbucket = 'file://{}'\n", folder.display())).unwrap();
+    let arguments = ["tasks", "batch", jobs.to_str().unwrap(), "--dry-run"];
+    let output = pipeline(&arguments, &[("OBS_SOURCE_BUCKET", "s3://elsewhere")]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("\"key\":\"a.csv\""), "{}", text(&output.stdout));
+}
+
 /// The template for a `.env` is accepted as it is, and every name in it, commented out or not, is read.
 #[test]
 fn the_example_of_an_env_file_is_good() {

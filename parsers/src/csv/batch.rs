@@ -14,7 +14,7 @@ use crate::limits::Limits;
 /// Bytes of a batch: with the places of its fields it stays in a core's own cache.
 pub(crate) const BATCH_BYTES: usize = 128 << 10;
 /// Bytes behind the batch, so that a field can be read in words.
-pub(crate) const PADDING: usize = 16;
+const PADDING: usize = 16;
 /// Most fields of a batch, but for its last record: a wide table with empty lines would have a million of them.
 const FIELDS_MAX: usize = 128 << 10;
 /// Bytes that are looked at together.
@@ -22,19 +22,30 @@ const BLOCK: usize = 64;
 
 /// A field: where it begins in the batch and where it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Field {
-    pub(crate) start: u32,
-    pub(crate) end: u32,
+struct Field {
+    start: u32,
+    end: u32,
 }
 
 /// What a record that is too short has instead of a field.
-pub(crate) const MISSING: Field = Field { start: u32::MAX, end: u32::MAX };
+const MISSING: Field = Field { start: u32::MAX, end: u32::MAX };
 
 /// Something about a record that is counted in the summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Oddity {
     TooShort,
     TooLong,
+}
+
+/// What a scan found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Whole records.
+    Records,
+    /// None: it is longer than a batch, or exceeds a limit, or has not ended.
+    NoRecord,
+    /// Bytes that are no UTF-8, which have to be looked at record by record.
+    NotUtf8,
 }
 
 /// A stretch of the file, and the records in it.
@@ -123,11 +134,10 @@ impl Batch {
         self.rows
     }
 
-    /// Finds the whole records, `width` fields each, and moves `place` behind them; the rest waits for more. `false`: there
-    /// is none, or the bytes are no UTF-8, which has to be looked at record by record.
-    pub(crate) fn scan(&mut self, width: usize, place: &mut Place) -> bool {
+    /// Finds the whole records, `width` fields each, and moves `place` behind them; the rest waits for more.
+    pub(crate) fn scan(&mut self, width: usize, place: &mut Place) -> Found {
         if !is_utf8(self.rest()) {
-            return false;
+            return Found::NotUtf8;
         }
         self.width = width;
         let mut scan = Scan {
@@ -152,7 +162,7 @@ impl Batch {
         place.records += scan.rows as u64;
         self.whole = scan.record;
         self.fields.truncate(self.rows * width);
-        self.whole > 0
+        if self.whole > 0 { Found::Records } else { Found::NoRecord }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::signals::shutdown;
 use crate::commands::{Error, Exit, Settings, Topics, configured, missing, print, remark};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::failure::Status;
 use crate::generator::batch::{Batch, Job, Language};
 use crate::generator::seen::Seen;
@@ -247,10 +247,12 @@ impl Jobs {
         let jobs: Vec<(&String, Job)> = jobs
             .map(|(name, job)| Ok((name, self.settle(name, job, &config)?)))
             .collect::<Result<_, Error>>()?;
-        let storage = Storage::new(&config.storage)?;
         let seen = self.common.open_seen(self.state.as_deref(), &config)?;
         let mut exit = Exit::Done;
         for (name, job) in &jobs {
+            // The bucket of a job is a person's choice, as that of a scan is: it may be a folder, too.
+            let settings = config::Storage { source_bucket: job.bucket.clone(), ..config.storage.clone() };
+            let storage = Storage::new(&settings)?;
             let sending = self.common.sending(&config, &job.route, stop).await?;
             let sent = match &job.files {
                 Some(keys) => {

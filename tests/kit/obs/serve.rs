@@ -6,8 +6,6 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
@@ -49,7 +47,7 @@ pub(super) async fn accept(listener: TcpListener, service: Arc<Service>) {
         match listener.accept().await {
             Ok((stream, _)) => drop(tokio::spawn(converse(service.clone(), stream))),
             // Out of file descriptors: others must close some first.
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            Err(_) => tokio::task::yield_now().await,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{io, ops::Range, time::Duration};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, interval_at};
 
 use super::address::decode;
 use super::answer::{Answer, Refusal};
@@ -209,14 +210,17 @@ impl Wire {
         pace: Option<u64>,
     ) -> io::Result<()> {
         let step = pace.map_or(u64::MAX, |pace| (pace / PIECES_PER_SECOND).max(1));
+        // The pace is the fault that is planned; nothing is waited for.
+        let period = pace.map(|pace| Duration::from_secs_f64(step as f64 / pace.max(1) as f64));
+        let mut beat = period.map(|period| interval_at(Instant::now() + period, period));
         let mut at = range.start;
         while at < range.end {
             let piece = content.piece(at..range.end.min(at.saturating_add(step)));
             self.stream.write_all(&piece).await?;
             at += piece.len() as u64;
-            if let Some(pace) = pace {
+            if let Some(beat) = &mut beat {
                 self.stream.flush().await?;
-                tokio::time::sleep(Duration::from_secs_f64(piece.len() as f64 / pace.max(1) as f64)).await;
+                beat.tick().await;
             }
         }
         Ok(())

@@ -80,10 +80,10 @@ fn brokers(kafka: &Kafka, routes: &Routes) -> Vec<Check> {
             false => Check::new("results", Ok("none are published".to_owned())),
         },
     ];
-    // Without its topic there is nothing to ask of the group.
     for route in routes.topics() {
         checks.push(Check::new("route", described(route, topic(route, false), "written")));
     }
+    // Without its topic there is nothing to ask of the group.
     checks.extend(group.map(|lag| {
         Check::new("group", lag.map(|lag| format!("{group_id}, may be joined, {lag} tasks unfinished")))
     }));
