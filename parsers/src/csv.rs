@@ -10,14 +10,16 @@ mod batch;
 mod header;
 mod records;
 
-use crate::aggregate::{Columns, Word};
+use crate::aggregate::Word;
 use crate::csv::batch::{Batch, Found, Oddity};
 use crate::csv::records::{Record, Records, Sink};
 use crate::decode::Decode;
 use crate::error::{Error, ErrorKind};
-use crate::format::{Compression, Format};
+use crate::format::Format;
 use crate::limits::Limits;
-use crate::summary::{Dialect, SCHEMA_VERSION, Summary, Warning, WarningKind};
+use crate::rows::{Rows, Warnings};
+use crate::scalar::Syntax;
+use crate::summary::{Dialect, Summary, WarningKind};
 
 /// The push decoder of delimited text.
 pub(crate) struct CsvDecoder {
@@ -27,7 +29,7 @@ pub(crate) struct CsvDecoder {
     batch: Batch,
     /// The batch before, whose records are found and not yet taken in.
     scanned: Batch,
-    rows: Rows,
+    table: Table,
 }
 
 impl CsvDecoder {
@@ -44,7 +46,7 @@ impl CsvDecoder {
             records,
             batch: batch(),
             scanned: batch(),
-            rows: Rows { limits: limits.clone(), table: None, total: 0, warnings: Vec::new() },
+            table: Table { limits: limits.clone(), rows: None, warnings: Warnings::default() },
         }
     }
 }
@@ -53,10 +55,10 @@ impl CsvDecoder {
     /// Finds the records of the batch, while those of the batch before are taken in. What is no whole record, or not
     /// UTF-8, is read in the other way.
     fn read_batch(&mut self) -> Result<(), Error> {
-        let CsvDecoder { records, batch, scanned, rows, .. } = self;
-        let found = match (records.between(), rows.width()) {
+        let CsvDecoder { records, batch, scanned, table, .. } = self;
+        let found = match (records.between(), table.width()) {
             (Some(place), Some(width)) => {
-                let (found, taken) = both(|| batch.scan(width, place), || rows.batch(scanned));
+                let (found, taken) = both(|| batch.scan(width, place), || table.batch(scanned));
                 taken?;
                 found
             }
@@ -69,10 +71,10 @@ impl CsvDecoder {
         }
         // The batch before is taken in, else this would come first.
         scanned.restart(&[]);
-        let mut read = records.feed(batch.rest(), rows)?;
+        let mut read = records.feed(batch.rest(), table)?;
         // All of it: to look again behind every record would cost more than the records.
         while found == Found::NotUtf8 && read < batch.rest().len() {
-            read += records.feed(&batch.rest()[read..], rows)?;
+            read += records.feed(&batch.rest()[read..], table)?;
         }
         batch.consume(read);
         Ok(())
@@ -102,8 +104,8 @@ impl Decode for CsvDecoder {
         while !self.batch.rest().is_empty() {
             self.read_batch()?;
         }
-        self.rows.batch(&self.scanned)?;
-        self.records.finish(&mut self.rows)?;
+        self.table.batch(&self.scanned)?;
+        self.records.finish(&mut self.table)?;
         let dialect = Dialect {
             delimiter: char::from(self.format.delimiter()),
             quote: '"',
@@ -113,70 +115,66 @@ impl Decode for CsvDecoder {
         };
         // The buffers go before the tables are sorted.
         drop((self.records, self.batch, self.scanned));
-        self.rows.finish(self.format, dialect)
+        self.table.finish(self.format, dialect)
     }
 }
 
-/// The rows so far.
-struct Rows {
-    limits: Limits,
-    table: Option<Table>,
-    total: u64,
-    warnings: Vec<Warning>,
-}
-
-/// What exists once the header is known.
+/// What is made of the records.
 struct Table {
-    names: Vec<String>,
-    columns: Columns,
+    limits: Limits,
+    /// Once the header is known.
+    rows: Option<Rows>,
+    /// Of the header.
+    warnings: Warnings,
 }
 
-impl Sink for Rows {
+impl Sink for Table {
     fn record(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        let warnings = self.rows.as_mut().map_or(&mut self.warnings, |rows| &mut rows.warnings);
         if !record.bytes.is_ascii() && record.fields().any(|field| str::from_utf8(field).is_err()) {
-            self.warn(WarningKind::InvalidUtf8, record.position.line);
+            warnings.note(WarningKind::InvalidUtf8, record.position.line);
         }
-        let Some(table) = &mut self.table else {
+        let Some(rows) = &mut self.rows else {
             let names = header::names(record, self.limits.header_bytes_max)?;
-            let Limits { exact_bytes_max, sketch_bytes_max, .. } = self.limits;
-            let columns = Columns::new(names.len(), exact_bytes_max, sketch_bytes_max);
-            self.table = Some(Table { names, columns });
+            let mut rows = Rows::new(names, Syntax::Field, &self.limits);
+            rows.warnings = std::mem::take(&mut self.warnings);
+            self.rows = Some(rows);
             return Ok(());
         };
-        let width = table.columns.width();
-        self.total += 1;
+        let width = rows.columns.width();
+        rows.total += 1;
         for (index, field) in record.fields().take(width).enumerate() {
-            table.columns.add(index, Word::new(field), 1)?;
+            rows.columns.add(index, Word::new(field), 1)?;
         }
         let n_fields = record.ends.len();
         if n_fields < width {
-            (n_fields..width).for_each(|index| table.columns.add_missing(index));
-            self.warn(WarningKind::RowTooShort, record.position.line);
+            (n_fields..width).for_each(|index| rows.columns.add_missing(index));
+            rows.warnings.note(WarningKind::RowTooShort, record.position.line);
         } else if n_fields > width {
-            self.warn(WarningKind::RowTooLong, record.position.line);
+            rows.warnings.note(WarningKind::RowTooLong, record.position.line);
         }
         Ok(())
     }
 }
 
-impl Rows {
+impl Table {
     /// How many columns there are, once the header is known.
     fn width(&self) -> Option<usize> {
-        self.table.as_ref().map(|table| table.columns.width())
+        self.rows.as_ref().map(|rows| rows.columns.width())
     }
 
     /// Takes in the rows of a batch, column by column.
     fn batch(&mut self, batch: &Batch) -> Result<(), Error> {
-        let Some(Table { columns, .. }) = self.table.as_mut().filter(|_| batch.rows() > 0) else {
+        let Some(rows) = self.rows.as_mut().filter(|_| batch.rows() > 0) else {
             return Ok(());
         };
-        columns.add_batch(|index| batch.column(index))?;
+        rows.columns.add_batch(|index| batch.column(index))?;
         for index in batch.missing() {
-            columns.add_missing(index);
+            rows.columns.add_missing(index);
         }
-        self.total += batch.rows() as u64;
+        rows.total += batch.rows() as u64;
         for &(oddity, line) in &batch.odd {
-            self.warn(
+            rows.warnings.note(
                 match oddity {
                     Oddity::TooShort => WarningKind::RowTooShort,
                     Oddity::TooLong => WarningKind::RowTooLong,
@@ -187,38 +185,14 @@ impl Rows {
         Ok(())
     }
 
-    fn warn(&mut self, kind: WarningKind, line: u64) {
-        match self.warnings.iter_mut().find(|warning| warning.kind == kind) {
-            Some(warning) => warning.count += 1,
-            None => self.warnings.push(Warning { kind, count: 1, first_line: line }),
-        }
-    }
-
-    fn finish(mut self, format: Format, dialect: Dialect) -> Result<Summary, Error> {
-        let Some(Table { names, columns }) = self.table else {
+    fn finish(self, format: Format, dialect: Dialect) -> Result<Summary, Error> {
+        let Some(rows) = self.rows else {
             return Err(Error::new(
                 ErrorKind::Empty,
                 "no header: the file is empty or holds only blank lines",
             ));
         };
-        let finished = columns.finish(&names, self.limits.top_bytes_max);
-        let (mut schema, mut summary) = (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
-        for (column, stats) in finished {
-            summary.push((column.name.clone(), stats));
-            schema.push(column);
-        }
-        self.warnings.sort_by_key(|warning| warning.kind);
-        Ok(Summary {
-            total_rows: self.total,
-            columns: names,
-            summary,
-            schema_version: SCHEMA_VERSION,
-            format,
-            dialect,
-            compression: Compression::None,
-            schema,
-            warnings: self.warnings,
-        })
+        rows.finish(format, Some(dialect))
     }
 }
 

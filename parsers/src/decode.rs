@@ -1,10 +1,9 @@
 //! The one way in: a decoder is fed the bytes of a file, in pieces of any size, and ends in a summary.
 
-use crate::csv::CsvDecoder;
 use crate::decompress::Unpacked;
-use crate::error::{Error, ErrorKind};
-use crate::format::Format;
+use crate::error::Error;
 use crate::limits::Limits;
+use crate::sniff::Sniffed;
 use crate::summary::Summary;
 
 /// A push decoder: no I/O, no waiting, memory within its `Limits`.
@@ -18,15 +17,8 @@ pub trait Decode: Send {
     fn finish(self: Box<Self>) -> Result<Summary, Error>;
 }
 
-/// The decoder of a file with this name. Compression is found in the bytes, not in the name.
-pub fn decoder(name: &str, limits: &Limits) -> Result<Box<dyn Decode>, Error> {
-    let Some(format) = Format::from_name(name) else {
-        let message =
-            format!("no decoder for {name:?}: its name must end in .csv or .tsv, perhaps followed by .gz");
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    };
-    let inner = match format {
-        Format::Csv | Format::Tsv => CsvDecoder::new(format, limits),
-    };
-    Ok(Box::new(Unpacked::new(inner, limits)))
+/// The decoder of a file with this name. Compression and format are found in the bytes; the name tells the format when
+/// they do not.
+pub fn decoder(name: &str, limits: &Limits) -> Box<dyn Decode> {
+    Box::new(Unpacked::new(Sniffed::new(name, limits), limits))
 }

@@ -1,7 +1,7 @@
 //! Bytes in, summary out.
 //!
 //! ```
-//! let mut decoder = parsers::decoder("people.csv", &parsers::Limits::default())?;
+//! let mut decoder = parsers::decoder("people.csv", &parsers::Limits::default());
 //! decoder.feed(b"name,age\nAda,36\n")?;
 //! decoder.feed(b"Alan,41\n")?;
 //! let summary = decoder.finish()?;
@@ -11,8 +11,8 @@
 //! ```
 //!
 //! ```text
-//!  bytes ─▶ decompress ─▶ csv::records ─▶ scalar ─▶ aggregate::columns ─▶ summary ─▶ JSON, Arrow, Polars
-//!           64 KiB a piece  one record     a token   exact or sketched     plain values
+//!  bytes ─▶ decompress ─▶ sniff ─▶ csv::batch ─▶ scalar ─▶ aggregate::columns ─▶ summary ─▶ JSON, Arrow, Polars
+//!           64 KiB a piece  format  records        a token   exact or sketched     plain values
 //! ```
 //!
 //! Promises:
@@ -31,7 +31,9 @@ mod decompress;
 mod error;
 mod format;
 mod limits;
+mod rows;
 pub mod scalar;
+mod sniff;
 mod summary;
 
 pub use self::decode::{Decode, decoder};

@@ -4,8 +4,40 @@
 //! these deliberate differences: a leading zero (`007`) is text, because the zero means something; ISO
 //! dates are known as dates. Quoting does not matter: `"NA"` is a null and `"1"` a number, as in pandas.
 
+pub mod tagged;
+
+use std::borrow::Cow;
+
 use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime};
+
+/// How the values of a file are written as tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Syntax {
+    /// As the fields of a text file: what a field means is found in its text.
+    #[default]
+    Field,
+    /// As [`tagged`] tokens: the format said what each value is.
+    Tagged,
+}
+
+impl Syntax {
+    /// Understands one token.
+    pub fn read(self, token: &[u8]) -> Scalar {
+        match self {
+            Syntax::Field => read(token),
+            Syntax::Tagged => tagged::read(token),
+        }
+    }
+
+    /// A token as a person would write it.
+    pub fn shown(self, token: &[u8]) -> Cow<'_, [u8]> {
+        match self {
+            Syntax::Field => Cow::Borrowed(token),
+            Syntax::Tagged => tagged::shown(token),
+        }
+    }
+}
 
 /// A token, understood.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,7 +64,7 @@ pub enum Scalar {
     Text,
 }
 
-/// Understands one token.
+/// Understands the field of a text file.
 pub fn read(token: &[u8]) -> Scalar {
     let Some(&first) = token.first() else { return Scalar::Null };
     match first {

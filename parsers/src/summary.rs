@@ -26,8 +26,9 @@ pub struct Summary {
     pub schema_version: u32,
     /// The format that the file was read as.
     pub format: Format,
-    /// How the fields were told apart.
-    pub dialect: Dialect,
+    /// How the fields were told apart; only of delimited text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Dialect>,
     /// How the bytes were compressed.
     pub compression: Compression,
     /// What is known of each column, and how well, in the order of the file.

@@ -48,7 +48,7 @@ pub struct Parse {
 impl Parse {
     /// Parses on `pool` with the decoders of the [`parsers`] crate.
     pub fn new(pool: Arc<CpuPool>, limits: Limits) -> Parse {
-        Parse::with(pool, move |key| parsers::decoder(key, &limits))
+        Parse::with(pool, move |key| Ok(parsers::decoder(key, &limits)))
     }
 
     /// Parses on `pool` with decoders of your own.

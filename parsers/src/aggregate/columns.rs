@@ -10,6 +10,7 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelI
 use crate::aggregate::exact::{self, KNOWN, finite};
 use crate::aggregate::{Full, SketchSizes, Sketches, Tokens, Word};
 use crate::error::Error;
+use crate::scalar::Syntax;
 use crate::summary::{Bound, ColumnSchema, ColumnStats, ColumnType, Distinct, Precision};
 
 /// One column: what is known of it, and its statistics.
@@ -38,16 +39,18 @@ impl Default for State {
 #[derive(Clone)]
 pub struct Columns {
     columns: Vec<Column>,
+    syntax: Syntax,
     sizes: SketchSizes,
     exact_bytes: usize,
     exact_bytes_max: usize,
 }
 
 impl Columns {
-    /// So many empty columns, with memory for their exact tables and for their sketches.
-    pub fn new(width: usize, exact_bytes_max: usize, sketch_bytes_max: usize) -> Columns {
+    /// So many empty columns of tokens of this syntax, with memory for their exact tables and for their sketches.
+    pub fn new(width: usize, syntax: Syntax, exact_bytes_max: usize, sketch_bytes_max: usize) -> Columns {
         Columns {
             columns: vec![Column::default(); width],
+            syntax,
             sizes: SketchSizes::for_columns(width, sketch_bytes_max),
             exact_bytes: 0,
             exact_bytes_max,
@@ -146,7 +149,7 @@ impl Columns {
     /// The facts of each column, under these names.
     pub fn finish(self, names: &[String], top_bytes_max: usize) -> Vec<Finished> {
         let named = self.columns.into_iter().zip(names);
-        named.map(|(column, name)| column.finish(name.clone(), top_bytes_max)).collect()
+        named.map(|(column, name)| column.finish(self.syntax, name.clone(), top_bytes_max)).collect()
     }
 
     /// Folds the exact table that holds the most memory; `wanting` when none holds any.
@@ -168,7 +171,7 @@ impl Columns {
         if let State::Exact(tokens) = &mut column.state {
             self.exact_bytes = self.exact_bytes.saturating_sub(tokens.bytes());
             tokens.seal();
-            let mut sketches = Sketches::new(&self.sizes)?;
+            let mut sketches = Sketches::new(&self.sizes, self.syntax)?;
             for (token, times) in tokens.iter() {
                 sketches.add(token, times);
             }
@@ -210,9 +213,9 @@ impl Column {
         taken
     }
 
-    fn finish(self, name: String, top_bytes_max: usize) -> Finished {
+    fn finish(self, syntax: Syntax, name: String, top_bytes_max: usize) -> Finished {
         match self.state {
-            State::Exact(tokens) => exact::finish(tokens, self.missing, name, top_bytes_max),
+            State::Exact(tokens) => exact::finish(tokens, syntax, self.missing, name, top_bytes_max),
             State::Estimated(sketches) => estimated(&sketches, self.missing, name, top_bytes_max),
         }
     }
@@ -232,7 +235,7 @@ fn estimated(sketches: &Sketches, missing: u64, name: String, top_bytes_max: usi
             stats.unique = Some(schema.distinct.value);
             if let Some(top) = sketches.frequent.finish() {
                 schema.top = Some(precision(top.error as f64));
-                stats.top = Some(exact::shown(&top.value, top_bytes_max));
+                stats.top = Some(exact::shown(&sketches.syntax.shown(&top.value), top_bytes_max));
                 stats.freq = Some(top.count);
             }
         }

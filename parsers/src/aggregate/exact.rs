@@ -4,12 +4,13 @@ use jiff::civil::DateTime;
 
 use crate::aggregate::sketches::EXACT;
 use crate::aggregate::{Extent, Kinds, Moments, Tokens};
-use crate::scalar::{self, Scalar};
+use crate::scalar::{Scalar, Syntax};
 use crate::summary::{Bound, ColumnSchema, ColumnStats, ColumnType, Distinct, Precision};
 
 /// Works out what a column is and holds. `missing` are nulls that had no token.
 pub(super) fn finish(
     mut tokens: Tokens,
+    syntax: Syntax,
     missing: u64,
     name: String,
     top_bytes_max: usize,
@@ -18,7 +19,7 @@ pub(super) fn finish(
     let mut kinds = Kinds::default();
     let (mut nulls, mut null_tokens, mut count) = (missing, 0, 0);
     for (token, times) in tokens.iter() {
-        match scalar::read(token) {
+        match syntax.read(token) {
             Scalar::Null => {
                 nulls += times;
                 null_tokens += 1;
@@ -36,15 +37,15 @@ pub(super) fn finish(
         // pandas knows no type without rows, and then says that there are no different values.
         ColumnType::Empty if nulls == 0 => stats.unique = Some(0),
         ColumnType::Empty => {}
-        ColumnType::Int | ColumnType::Float => numbers(&tokens, &mut schema, &mut stats),
-        ColumnType::Bool => bools(&tokens, &mut schema, &mut stats),
+        ColumnType::Int | ColumnType::Float => numbers(&tokens, syntax, &mut schema, &mut stats),
+        ColumnType::Bool => bools(&tokens, syntax, &mut schema, &mut stats),
         ColumnType::Date | ColumnType::Datetime | ColumnType::Text => {
             schema.distinct.value = (tokens.len() - null_tokens) as u64;
-            words(&tokens, &mut schema, &mut stats, top_bytes_max);
+            words(&tokens, syntax, &mut schema, &mut stats, top_bytes_max);
         }
     }
     if matches!(kind, ColumnType::Date | ColumnType::Datetime) {
-        (stats.min, stats.max) = times(&tokens, kind, kinds.has_offset());
+        (stats.min, stats.max) = times(&tokens, syntax, kind, kinds.has_offset());
     }
     (schema, stats)
 }
@@ -57,13 +58,13 @@ pub(super) fn schema(name: String, kind: ColumnType, nulls: u64) -> ColumnSchema
 
 pub(super) const KNOWN: Precision = Precision { exact: true, error: None };
 
-fn numbers(tokens: &Tokens, schema: &mut ColumnSchema, stats: &mut ColumnStats) {
-    schema.distinct.value = different_numbers(tokens);
+fn numbers(tokens: &Tokens, syntax: Syntax, schema: &mut ColumnSchema, stats: &mut ColumnStats) {
+    schema.distinct.value = different_numbers(tokens, syntax);
     let mut pairs: Vec<(f64, u64)> = Vec::with_capacity(tokens.len());
     let mut integers = Extent::default();
     let mut fit = true;
     for (token, times) in tokens.iter() {
-        match scalar::read(token) {
+        match syntax.read(token) {
             Scalar::Int(value) => {
                 integers.add(value);
                 pairs.push((value as f64, times));
@@ -137,11 +138,11 @@ fn at(pairs: &[(f64, u64)], index: u64) -> Option<f64> {
 
 /// How many different numbers there are. Long integers differ in digits that floats do not have, so they
 /// are compared as integers, apart from the rest.
-fn different_numbers(tokens: &Tokens) -> u64 {
+fn different_numbers(tokens: &Tokens, syntax: Syntax) -> u64 {
     let mut floats: Vec<f64> = Vec::new();
     let mut integers: Vec<i128> = Vec::new();
     for (token, _) in tokens.iter() {
-        match scalar::read(token) {
+        match syntax.read(token) {
             Scalar::Int(value) if (value as f64).abs() >= EXACT => integers.push(value.into()),
             Scalar::Unsigned(value) => integers.push(value.into()),
             Scalar::Int(value) => floats.push(value as f64),
@@ -156,11 +157,11 @@ fn different_numbers(tokens: &Tokens) -> u64 {
     (floats.len() + integers.len()) as u64
 }
 
-fn bools(tokens: &Tokens, schema: &mut ColumnSchema, stats: &mut ColumnStats) {
+fn bools(tokens: &Tokens, syntax: Syntax, schema: &mut ColumnSchema, stats: &mut ColumnStats) {
     let mut counts = [0u64; 2];
     let mut first = None;
     for (token, times) in tokens.iter() {
-        if let Scalar::Bool(value) = scalar::read(token) {
+        if let Scalar::Bool(value) = syntax.read(token) {
             counts[usize::from(value)] += times;
             first.get_or_insert(value);
         }
@@ -184,17 +185,23 @@ pub(super) fn truths(
     stats.freq = Some(counts[usize::from(top)]);
 }
 
-fn words(tokens: &Tokens, schema: &mut ColumnSchema, stats: &mut ColumnStats, top_bytes_max: usize) {
+fn words(
+    tokens: &Tokens,
+    syntax: Syntax,
+    schema: &mut ColumnSchema,
+    stats: &mut ColumnStats,
+    top_bytes_max: usize,
+) {
     let mut best: Option<(&[u8], u64)> = None;
     for (token, times) in tokens.iter() {
-        if best.is_none_or(|(_, most)| times > most) && scalar::read(token) != Scalar::Null {
+        if best.is_none_or(|(_, most)| times > most) && syntax.read(token) != Scalar::Null {
             best = Some((token, times));
         }
     }
     stats.unique = Some(schema.distinct.value);
     if let Some((token, times)) = best {
         schema.top = Some(KNOWN);
-        stats.top = Some(shown(token, top_bytes_max));
+        stats.top = Some(shown(&syntax.shown(token), top_bytes_max));
         stats.freq = Some(times);
     }
 }
@@ -211,10 +218,10 @@ pub(super) fn shown(token: &[u8], bytes_max: usize) -> String {
     text
 }
 
-fn times(tokens: &Tokens, kind: ColumnType, offset: bool) -> (Option<Bound>, Option<Bound>) {
+fn times(tokens: &Tokens, syntax: Syntax, kind: ColumnType, offset: bool) -> (Option<Bound>, Option<Bound>) {
     let mut extent = Extent::default();
     for (token, _) in tokens.iter() {
-        if let Scalar::Date(at) | Scalar::Naive(at) | Scalar::Aware(at) = scalar::read(token) {
+        if let Scalar::Date(at) | Scalar::Naive(at) | Scalar::Aware(at) = syntax.read(token) {
             extent.add(at);
         }
     }

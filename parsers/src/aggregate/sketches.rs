@@ -8,7 +8,7 @@ use jiff::civil::DateTime;
 
 use crate::aggregate::{Distinct, Extent, Frequent, Kinds, Moments, Quantiles};
 use crate::error::Error;
-use crate::scalar::{self, Scalar};
+use crate::scalar::{Scalar, Syntax};
 
 /// The memory of one column's sketches at the smallest sizes.
 pub const SKETCH_BYTES_MIN: usize = 2_800;
@@ -62,6 +62,7 @@ pub(crate) struct Numeric {
 /// The estimates, and the exact constant-size facts, of one column.
 #[derive(Clone)]
 pub struct Sketches {
+    pub(crate) syntax: Syntax,
     pub(crate) kinds: Kinds,
     pub(crate) nulls: u64,
     pub(crate) count: u64,
@@ -81,9 +82,10 @@ pub struct Sketches {
 }
 
 impl Sketches {
-    /// Empty sketches of these sizes.
-    pub fn new(sizes: &SketchSizes) -> Result<Sketches, Error> {
+    /// Empty sketches of these sizes, for tokens of this syntax.
+    pub fn new(sizes: &SketchSizes, syntax: Syntax) -> Result<Sketches, Error> {
         Ok(Sketches {
+            syntax,
             kinds: Kinds::default(),
             nulls: 0,
             count: 0,
@@ -106,7 +108,7 @@ impl Sketches {
 
     /// Takes in one token, `times` times.
     pub fn add(&mut self, token: &[u8], times: u64) {
-        let scalar = scalar::read(token);
+        let scalar = self.syntax.read(token);
         if scalar == Scalar::Null {
             self.nulls += times;
             return;
@@ -203,7 +205,7 @@ mod tests {
 
     #[test]
     fn equal_numbers_are_one_value_and_long_integers_keep_their_digits() {
-        let of = |token: &str| identity(&scalar::read(token.as_bytes()));
+        let of = |token: &str| identity(&crate::scalar::read(token.as_bytes()));
         assert_eq!(of("1"), of("1.0"));
         assert_eq!(of(" -0"), of("0.0"));
         assert_eq!(of("-3"), of("-3e0"));

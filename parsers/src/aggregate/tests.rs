@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::aggregate::{Columns, Finished, Word};
-use crate::scalar::{self, Scalar};
+use crate::scalar::{self, Scalar, Syntax};
 use crate::summary::ColumnType;
 
 const EXACT: usize = usize::MAX / 2;
@@ -13,7 +13,7 @@ const SKETCHES: usize = 1 << 20;
 const MISSING: &str = "(missing)";
 
 fn of(tokens: &[String], exact_bytes_max: usize) -> Columns {
-    let mut columns = Columns::new(1, exact_bytes_max, SKETCHES);
+    let mut columns = Columns::new(1, Syntax::Field, exact_bytes_max, SKETCHES);
     for token in tokens {
         match token.as_str() {
             MISSING => columns.add_missing(0),
@@ -147,7 +147,7 @@ fn many_values_are_estimated_within_two_and_half_a_percent() {
 
 #[test]
 fn the_largest_table_is_folded_and_the_budget_kept() {
-    let mut columns = Columns::new(4, 200_000, SKETCHES);
+    let mut columns = Columns::new(4, Syntax::Field, 200_000, SKETCHES);
     for i in 0..50_000u32 {
         for (index, token) in [i % 10, i, i % 100, i + 1].iter().enumerate() {
             columns.add(index, Word::new(token.to_string().as_bytes()), 1).unwrap();
@@ -164,7 +164,7 @@ fn the_largest_table_is_folded_and_the_budget_kept() {
 fn batches_keep_the_budget_and_lose_nothing() {
     // Columns that grow alike want more room at the same time, at every size once.
     for exact_bytes_max in (100_000..800_000).step_by(20_000) {
-        let mut columns = Columns::new(8, exact_bytes_max, SKETCHES);
+        let mut columns = Columns::new(8, Syntax::Field, exact_bytes_max, SKETCHES);
         for batch in 0..20u32 {
             let tokens: Vec<String> = (batch * 300..(batch + 1) * 300).map(|i| i.to_string()).collect();
             columns.add_batch(|_| tokens.iter().map(|token| Word::new(token.as_bytes()))).unwrap();

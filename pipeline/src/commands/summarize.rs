@@ -63,7 +63,7 @@ fn summarize(file: &str) -> Result<Summary, Box<dyn std::error::Error>> {
         "-" => ("stdin.csv", Box::new(io::stdin().lock())),
         path => (path, Box::new(File::open(path)?)),
     };
-    let mut decoder = parsers::decoder(name, &Limits::default())?;
+    let mut decoder = parsers::decoder(name, &Limits::default());
     let mut buffer = vec![0; READ_BYTES];
     loop {
         match input.read(&mut buffer) {

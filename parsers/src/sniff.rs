@@ -1,0 +1,70 @@
+//! Which decoder a file needs: by its first bytes, then by its name.
+//!
+//! Promise: the choice follows from the name and the first [`HEAD_BYTES`] of what was unpacked, however they were cut.
+
+use crate::csv::CsvDecoder;
+use crate::decode::Decode;
+use crate::error::{Error, ErrorKind};
+use crate::format::Format;
+use crate::limits::Limits;
+use crate::summary::Summary;
+
+/// How much of a file is looked at: some hundred records of most files, and a read that costs nothing.
+pub(crate) const HEAD_BYTES: usize = 64 << 10;
+
+/// A decoder that is chosen when enough of the file is there.
+pub(crate) struct Sniffed {
+    name: String,
+    limits: Limits,
+    state: State,
+}
+
+enum State {
+    Head(Vec<u8>),
+    Chosen(Box<dyn Decode>),
+}
+
+impl Sniffed {
+    pub(crate) fn new(name: &str, limits: &Limits) -> Sniffed {
+        Sniffed { name: name.to_owned(), limits: limits.clone(), state: State::Head(Vec::new()) }
+    }
+}
+
+impl Decode for Sniffed {
+    fn feed(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let head = match &mut self.state {
+            State::Chosen(decoder) => return decoder.feed(bytes),
+            State::Head(head) => head,
+        };
+        let (now, later) = bytes.split_at(bytes.len().min(HEAD_BYTES - head.len()));
+        head.extend_from_slice(now);
+        if head.len() < HEAD_BYTES {
+            return Ok(());
+        }
+        let head = std::mem::take(head);
+        let mut decoder = choose(&self.name, &self.limits, &head)?;
+        decoder.feed(later)?;
+        self.state = State::Chosen(decoder);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Summary, Error> {
+        match self.state {
+            State::Head(head) => choose(&self.name, &self.limits, &head)?.finish(),
+            State::Chosen(decoder) => decoder.finish(),
+        }
+    }
+}
+
+/// Hands the head to the decoder it needs.
+fn choose(name: &str, limits: &Limits, head: &[u8]) -> Result<Box<dyn Decode>, Error> {
+    let Some(format) = Format::from_content(head).or_else(|| Format::from_name(name)) else {
+        let message = format!("no decoder for {name:?}: neither its name nor its first bytes tell a format");
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    };
+    let mut decoder: Box<dyn Decode> = match format {
+        Format::Csv | Format::Tsv => Box::new(CsvDecoder::new(format, limits)),
+    };
+    decoder.feed(head)?;
+    Ok(decoder)
+}
