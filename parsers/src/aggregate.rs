@@ -20,6 +20,7 @@ mod distinct;
 mod exact;
 mod extent;
 mod frequent;
+mod hash;
 mod kinds;
 mod moments;
 mod quantiles;

@@ -77,7 +77,7 @@ impl Columns {
             let Some(column) = self.columns.get_mut(index) else { return Ok(()) };
             match &mut column.state {
                 State::Estimated(sketches) => {
-                    sketches.add(word.text(), times);
+                    sketches.add(word, times);
                     return Ok(());
                 }
                 State::Exact(tokens) => {
@@ -135,7 +135,7 @@ impl Columns {
                 State::Estimated(sketches) => {
                     self.fold(index)?;
                     if let Some(Column { state: State::Estimated(mine), .. }) = self.columns.get_mut(index) {
-                        mine.merge(&sketches)?;
+                        mine.merge(&sketches);
                     }
                 }
             }
@@ -171,9 +171,9 @@ impl Columns {
         if let State::Exact(tokens) = &mut column.state {
             self.exact_bytes = self.exact_bytes.saturating_sub(tokens.bytes());
             tokens.seal();
-            let mut sketches = Sketches::new(&self.sizes, self.syntax)?;
+            let mut sketches = Sketches::new(&self.sizes, self.syntax);
             for (token, times) in tokens.iter() {
-                sketches.add(token, times);
+                sketches.add(Word::new(token), times);
             }
             column.state = State::Estimated(Box::new(sketches));
         }
@@ -196,7 +196,7 @@ impl Column {
     fn take<'a>(&mut self, words: &mut impl Iterator<Item = Word<'a>>, room: usize) -> Taken {
         let mut taken = Taken::default();
         match &mut self.state {
-            State::Estimated(sketches) => words.for_each(|word| sketches.add(word.text(), 1)),
+            State::Estimated(sketches) => words.for_each(|word| sketches.add(word, 1)),
             State::Exact(tokens) => {
                 while let Some(word) = tokens.count(words, &mut taken.values) {
                     match tokens.add(word, 1, room - taken.grown) {

@@ -1,23 +1,34 @@
-//! The most frequent value, estimated in bounded memory: a frequent-items sketch.
+//! The most frequent value, estimated in bounded memory: a Misra–Gries sketch.
 //!
 //! Promise: the count of the value returned is at most `error` off, and no other value is more frequent by
 //! more than `error`. Values longer than a limit are no candidates, so that memory stays bounded; their
-//! number is part of the error.
+//! number is part of the error. Source: Anderson et al., "A high-performance algorithm for identifying frequent items
+//! in data streams" (2017): when the table is full, the median count is taken off all of them.
 
-use datasketches::frequencies::{ErrorType, FrequentItemsSketch};
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::error::{Error, ErrorKind};
-
-/// A candidate; most are short, and need no allocation to be looked at.
+/// A candidate; most are short, and need no allocation.
 type Candidate = SmallVec<[u8; 24]>;
 
-/// A frequent-items (Misra–Gries) sketch of byte strings.
-#[derive(Clone)]
+/// A table of candidates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Frequent {
-    sketch: FrequentItemsSketch<Candidate>,
+    /// By hash, with open addressing; a power of two of them, of which a quarter stays free.
+    slots: Vec<Slot>,
+    values: Vec<Candidate>,
+    used: usize,
+    /// What was taken off the counts of all.
+    taken_off: u64,
     candidate_bytes_max: usize,
     passed_over: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Slot {
+    hash: u64,
+    /// Zero where nobody is.
+    count: u64,
 }
 
 /// The most frequent value of a sketch.
@@ -32,20 +43,73 @@ pub struct Top {
 }
 
 impl Frequent {
-    /// An empty sketch of `slots` (a power of two) for values up to `candidate_bytes_max`.
-    pub fn new(slots: usize, candidate_bytes_max: usize) -> Result<Frequent, Error> {
-        let sketch = FrequentItemsSketch::new(slots).map_err(|error| {
-            Error::new(ErrorKind::Internal, format!("the frequent-items sketch was refused: {error}"))
-        })?;
-        Ok(Frequent { sketch, candidate_bytes_max, passed_over: 0 })
+    /// An empty sketch of `slots` (rounded up to a power of two) for values up to `candidate_bytes_max`.
+    pub fn new(slots: usize, candidate_bytes_max: usize) -> Frequent {
+        let slots = slots.max(4).next_power_of_two();
+        Frequent {
+            slots: vec![Slot::default(); slots],
+            values: vec![Candidate::new(); slots],
+            used: 0,
+            taken_off: 0,
+            candidate_bytes_max,
+            passed_over: 0,
+        }
     }
 
-    /// Takes in one value, `times` times.
-    pub fn add(&mut self, value: &[u8], times: u64) {
+    /// Takes in one value with its hash, `times` times.
+    #[inline]
+    pub fn add(&mut self, hash: u64, value: &[u8], times: u64) {
         if value.len() > self.candidate_bytes_max {
             self.passed_over += times;
-        } else {
-            self.sketch.update_with_count(Candidate::from_slice(value), times);
+            return;
+        }
+        let mask = self.slots.len() - 1;
+        let mut at = hash as usize & mask;
+        while self.slots[at].count > 0 {
+            if self.slots[at].hash == hash && *self.values[at] == *value {
+                self.slots[at].count += times;
+                return;
+            }
+            at = (at + 1) & mask;
+        }
+        self.put(at, hash, value, times);
+        if self.used > self.slots.len() / 4 * 3 {
+            self.purge();
+        }
+    }
+
+    fn put(&mut self, at: usize, hash: u64, value: &[u8], count: u64) {
+        if count > 0 {
+            self.slots[at] = Slot { hash, count };
+            self.values[at].clear();
+            self.values[at].extend_from_slice(value);
+            self.used += 1;
+        }
+    }
+
+    /// Takes the median off all counts, and so forgets at least half of the candidates.
+    fn purge(&mut self) {
+        let mut counts: Vec<u64> =
+            self.slots.iter().map(|slot| slot.count).filter(|count| *count > 0).collect();
+        let middle = counts.len() / 2;
+        let (_, &mut median, _) = counts.select_nth_unstable(middle);
+        self.taken_off += median;
+        let slots = vec![Slot::default(); self.slots.len()];
+        let slots = std::mem::replace(&mut self.slots, slots);
+        let kept: Vec<(Slot, Candidate)> = slots
+            .iter()
+            .zip(&mut self.values)
+            .filter(|(slot, _)| slot.count > median)
+            .map(|(slot, value)| (*slot, std::mem::take(value)))
+            .collect();
+        self.used = 0;
+        let mask = self.slots.len() - 1;
+        for (Slot { hash, count }, value) in kept {
+            let mut at = hash as usize & mask;
+            while self.slots[at].count > 0 {
+                at = (at + 1) & mask;
+            }
+            self.put(at, hash, &value, count - median);
         }
     }
 
@@ -53,19 +117,21 @@ impl Frequent {
     pub fn merge(&mut self, other: &Frequent) {
         self.candidate_bytes_max = self.candidate_bytes_max.min(other.candidate_bytes_max);
         self.passed_over += other.passed_over;
-        self.sketch.merge(&other.sketch);
+        for (slot, value) in other.slots.iter().zip(&other.values).filter(|(slot, _)| slot.count > 0) {
+            self.add(slot.hash, value, slot.count);
+        }
+        self.taken_off += other.taken_off;
     }
 
     /// The most frequent value; of equals the smallest, so that the answer is one. `None` if no value stands
     /// out at all.
     pub fn finish(&self) -> Option<Top> {
-        let rows = self.sketch.frequent_items_with_threshold(ErrorType::NoFalseNegatives, 0);
-        let error = self.sketch.maximum_error().max(self.passed_over);
-        let best = rows
-            .iter()
-            .max_by(|a, b| a.lower_bound().cmp(&b.lower_bound()).then_with(|| b.item().cmp(a.item())))?;
-        // The estimate of the sketch is its upper bound; the lower one is what was surely seen.
-        Some(Top { value: best.item().to_vec(), count: best.lower_bound(), error })
+        let candidates = self.slots.iter().zip(&self.values).filter(|(slot, _)| slot.count > 0);
+        let (slot, value) =
+            candidates.max_by(|(a, x), (b, y)| a.count.cmp(&b.count).then_with(|| y.cmp(x)))?;
+        // What is counted was surely seen; what was taken off may have been.
+        let error = self.taken_off.max(self.passed_over);
+        Some(Top { value: value.to_vec(), count: slot.count, error })
     }
 }
 
@@ -75,10 +141,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::aggregate::hash;
+
+    fn add(sketch: &mut Frequent, value: &[u8], times: u64) {
+        sketch.add(hash::bytes(value), value, times);
+    }
 
     fn of(values: &[u16]) -> Frequent {
-        let mut sketch = Frequent::new(16, 8).unwrap();
-        values.iter().for_each(|v| sketch.add(v.to_string().as_bytes(), 1));
+        let mut sketch = Frequent::new(16, 8);
+        values.iter().for_each(|v| add(&mut sketch, v.to_string().as_bytes(), 1));
         sketch
     }
 
@@ -90,16 +161,27 @@ mod tests {
                 assert!(count(&top.value).abs_diff(top.count) <= top.error);
                 assert!(most <= top.count + top.error);
             }
-            None => assert!(most <= sketch.sketch.maximum_error()),
+            None => assert!(most <= sketch.taken_off),
         }
+        // Each round takes at least half the table's places times the median off.
+        assert!(sketch.taken_off <= values.len() as u64 / 6, "{} of {}", sketch.taken_off, values.len());
     }
 
     #[test]
     fn long_values_are_part_of_the_error() {
-        let mut sketch = Frequent::new(16, 4).unwrap();
-        sketch.add(b"long value", 7);
-        sketch.add(b"ab", 3);
+        let mut sketch = Frequent::new(16, 4);
+        add(&mut sketch, b"long value", 7);
+        add(&mut sketch, b"ab", 3);
         assert_eq!(sketch.finish(), Some(Top { value: b"ab".to_vec(), count: 3, error: 7 }));
+    }
+
+    #[test]
+    fn values_of_one_hash_are_told_apart() {
+        let mut sketch = Frequent::new(16, 8);
+        for (value, times) in [(b"a", 2), (b"b", 3), (b"a", 2)] {
+            sketch.add(7, value, times);
+        }
+        assert_eq!(sketch.finish(), Some(Top { value: b"a".to_vec(), count: 4, error: 0 }));
     }
 
     proptest! {

@@ -7,6 +7,8 @@
 //!
 //! Memory: about 3k values in levels that shrink by 2/3 downwards, and at most k heavy ones above them.
 
+use serde::{Deserialize, Serialize};
+
 /// How much smaller each level is than the one above it.
 const SHRINK: f64 = 2.0 / 3.0;
 
@@ -15,24 +17,47 @@ const SHRINK: f64 = 2.0 / 3.0;
 const LEVEL_MIN: usize = 8;
 
 /// A KLL sketch of finite or infinite numbers. NaN must stay outside.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {
     k: usize,
     count: u64,
     coin: u64,
-    /// Level `i` holds values that stand for 2^i values each.
-    levels: Vec<Vec<f64>>,
+    /// Level `i` holds values that stand for 2^i values each, as keys of their order.
+    levels: Vec<Vec<i64>>,
+    /// How many values the lowest level may hold, as of the last time it was full.
+    room: usize,
+}
+
+/// A number in the order of numbers: integers are sorted faster. It is its own inverse.
+fn key(bits: i64) -> i64 {
+    bits ^ (((bits >> 63) as u64) >> 1) as i64
 }
 
 impl Quantiles {
     /// An empty sketch. Accuracy and memory grow with `k`.
     pub fn new(k: usize) -> Quantiles {
-        Quantiles { k: k.max(LEVEL_MIN), count: 0, coin: 0x9e37_79b9_7f4a_7c15, levels: vec![Vec::new()] }
+        Quantiles {
+            k: k.max(LEVEL_MIN),
+            count: 0,
+            coin: 0x9e37_79b9_7f4a_7c15,
+            levels: vec![Vec::new()],
+            room: k.max(LEVEL_MIN),
+        }
     }
 
     /// Takes in one value, `times` times.
     pub fn add(&mut self, value: f64, times: u64) {
         self.count += times;
+        let value = key(value.to_bits() as i64);
+        if times == 1 {
+            let lowest = self.level(0);
+            lowest.push(value);
+            if lowest.len() >= self.room {
+                self.compact(0);
+                self.room = self.capacity(0);
+            }
+            return;
+        }
         let mut rest = times;
         while rest != 0 {
             let level = rest.trailing_zeros() as usize;
@@ -74,11 +99,11 @@ impl Quantiles {
 
     /// The values at these ranks (0 to 1, ascending); `None` without values.
     pub fn finish(&self, ranks: &[f64]) -> Option<Vec<f64>> {
-        let mut weighted: Vec<(f64, u64)> = Vec::new();
+        let mut weighted: Vec<(i64, u64)> = Vec::new();
         for (level, values) in self.levels.iter().enumerate() {
             weighted.extend(values.iter().map(|&value| (value, 1u64 << level)));
         }
-        weighted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        weighted.sort_unstable();
         let total: u64 = weighted.iter().map(|pair| pair.1).sum();
         let last = weighted.last()?.0;
         let mut answers = Vec::with_capacity(ranks.len());
@@ -90,12 +115,12 @@ impl Quantiles {
                 below += weighted[position].1;
                 position += 1;
             }
-            answers.push(weighted.get(position).map_or(last, |pair| pair.0));
+            answers.push(f64::from_bits(key(weighted.get(position).map_or(last, |pair| pair.0)) as u64));
         }
         Some(answers)
     }
 
-    fn level(&mut self, level: usize) -> &mut Vec<f64> {
+    fn level(&mut self, level: usize) -> &mut Vec<i64> {
         while self.levels.len() <= level {
             self.levels.push(Vec::new());
         }
@@ -117,7 +142,7 @@ impl Quantiles {
             let odd = self.toss(values.first());
             // One value is left over from an odd number; it stays.
             let kept = if values.len() % 2 == 1 { values.pop() } else { None };
-            values.sort_unstable_by(f64::total_cmp);
+            values.sort_unstable();
             let promoted = self.level(level + 1);
             promoted.extend(values.iter().skip(odd).step_by(2));
             values.clear();
@@ -128,8 +153,8 @@ impl Quantiles {
     }
 
     /// One bit of a SplitMix64 sequence that the data stir, so that the parts of a file do not all err alike.
-    fn toss(&mut self, stir: Option<&f64>) -> usize {
-        self.coin ^= stir.map_or(0, |value| value.to_bits());
+    fn toss(&mut self, stir: Option<&i64>) -> usize {
+        self.coin ^= stir.map_or(0, |value| *value as u64);
         self.coin = self.coin.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.coin;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -6,12 +6,11 @@
 
 use jiff::civil::DateTime;
 
-use crate::aggregate::{Distinct, Extent, Frequent, Kinds, Moments, Quantiles};
-use crate::error::Error;
+use crate::aggregate::{Distinct, Extent, Frequent, Kinds, Moments, Quantiles, Word, hash};
 use crate::scalar::{Scalar, Syntax};
 
 /// The memory of one column's sketches at the smallest sizes.
-pub const SKETCH_BYTES_MIN: usize = 2_800;
+pub const SKETCH_BYTES_MIN: usize = 2_900;
 
 /// How large the sketches of one column are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +28,14 @@ pub struct SketchSizes {
 /// From the most accurate to the smallest: bytes a column (measured by arithmetic: two registers' arrays, 4k
 /// values of 8 bytes in vectors that may be half empty, 3/4 of the slots with a vector each), and sizes.
 const TIERS: [(usize, SketchSizes); 8] = [
-    (400 << 10, sizes(14, 2048, 512, 512)),
-    (140 << 10, sizes(14, 1024, 128, 256)),
+    (440 << 10, sizes(15, 2048, 512, 512)),
+    (168 << 10, sizes(15, 1024, 128, 256)),
     (64 << 10, sizes(13, 512, 64, 128)),
     (30 << 10, sizes(12, 256, 32, 64)),
     (16 << 10, sizes(10, 128, 16, 64)),
     (8 << 10, sizes(8, 64, 8, 32)),
-    (5 << 10, sizes(6, 32, 8, 16)),
-    (SKETCH_BYTES_MIN, sizes(4, 8, 8, 16)),
+    (5 << 10, sizes(7, 32, 8, 16)),
+    (SKETCH_BYTES_MIN, sizes(6, 8, 8, 16)),
 ];
 
 const fn sizes(lg: u8, k: usize, slots: usize, candidate: usize) -> SketchSizes {
@@ -83,8 +82,8 @@ pub struct Sketches {
 
 impl Sketches {
     /// Empty sketches of these sizes, for tokens of this syntax.
-    pub fn new(sizes: &SketchSizes, syntax: Syntax) -> Result<Sketches, Error> {
-        Ok(Sketches {
+    pub fn new(sizes: &SketchSizes, syntax: Syntax) -> Sketches {
+        Sketches {
             syntax,
             kinds: Kinds::default(),
             nulls: 0,
@@ -97,26 +96,27 @@ impl Sketches {
             times: Extent::default(),
             bools: [0; 2],
             bool_first: None,
-            distinct: Distinct::new(sizes.distinct_lg)?,
-            frequent: Frequent::new(sizes.frequent_slots, sizes.candidate_bytes_max)?,
+            distinct: Distinct::new(sizes.distinct_lg),
+            frequent: Frequent::new(sizes.frequent_slots, sizes.candidate_bytes_max),
             numeric: Some(Numeric {
                 quantiles: Quantiles::new(sizes.quantiles_k),
-                distinct: Distinct::new(sizes.distinct_lg)?,
+                distinct: Distinct::new(sizes.distinct_lg),
             }),
-        })
+        }
     }
 
     /// Takes in one token, `times` times.
-    pub fn add(&mut self, token: &[u8], times: u64) {
-        let scalar = self.syntax.read(token);
+    pub fn add(&mut self, word: Word<'_>, times: u64) {
+        let scalar = self.syntax.read(word.text());
         if scalar == Scalar::Null {
             self.nulls += times;
             return;
         }
         self.count += times;
         self.kinds.add(&scalar);
-        self.distinct.add(token);
-        self.frequent.add(token, times);
+        let hash = word.hash();
+        self.distinct.add(hash);
+        self.frequent.add(hash, word.text(), times);
         match scalar {
             Scalar::Int(value) => {
                 self.integers.add(value);
@@ -148,11 +148,11 @@ impl Sketches {
             self.infinite += times;
         }
         numeric.quantiles.add(value, times);
-        numeric.distinct.add(&identity(scalar));
+        numeric.distinct.add(identity(scalar));
     }
 
     /// Takes in the values of another part, which came later.
-    pub fn merge(&mut self, other: &Sketches) -> Result<(), Error> {
+    pub fn merge(&mut self, other: &Sketches) {
         self.kinds.merge(other.kinds);
         self.nulls += other.nulls;
         self.count += other.count;
@@ -165,23 +165,22 @@ impl Sketches {
         self.bools[0] += other.bools[0];
         self.bools[1] += other.bools[1];
         self.bool_first = self.bool_first.or(other.bool_first);
-        self.distinct.merge(&other.distinct)?;
+        self.distinct.merge(&other.distinct);
         self.frequent.merge(&other.frequent);
         self.numeric = match (self.numeric.take(), &other.numeric) {
             (Some(mut numeric), Some(more)) => {
                 numeric.quantiles.merge(&more.quantiles);
-                numeric.distinct.merge(&more.distinct)?;
+                numeric.distinct.merge(&more.distinct);
                 Some(numeric)
             }
             _ => None,
         };
-        Ok(())
     }
 }
 
-/// Bytes that are equal for equal numbers: `1`, `1.0` and `1e0` are one value, while integers keep all of
+/// A hash that is equal for equal numbers: `1`, `1.0` and `1e0` are one value, while integers keep all of
 /// their digits.
-fn identity(scalar: &Scalar) -> [u8; 9] {
+fn identity(scalar: &Scalar) -> u64 {
     let (tag, bits) = match *scalar {
         Scalar::Int(value) => (0, value as u64),
         Scalar::Unsigned(value) => (1, value),
@@ -191,9 +190,7 @@ fn identity(scalar: &Scalar) -> [u8; 9] {
         Scalar::Float(value) | Scalar::Huge(value) => (2, value.to_bits()),
         _ => (3, 0),
     };
-    let mut bytes = [tag; 9];
-    bytes[1..].copy_from_slice(&bits.to_le_bytes());
-    bytes
+    hash::short(bits.into(), tag)
 }
 
 /// Up to here every integer has a float of its own.
@@ -219,8 +216,8 @@ mod tests {
     fn sizes_shrink_with_the_number_of_columns() {
         let budget = 16 << 20;
         assert_eq!(SketchSizes::for_columns(0, budget), TIERS[0].1);
-        assert_eq!(SketchSizes::for_columns(40, budget), TIERS[0].1);
-        assert_eq!(SketchSizes::for_columns(100, budget), TIERS[1].1);
+        assert_eq!(SketchSizes::for_columns(37, budget), TIERS[0].1);
+        assert_eq!(SketchSizes::for_columns(97, budget), TIERS[1].1);
         assert_eq!(SketchSizes::for_columns(1 << 20, budget), TIERS[7].1);
     }
 }

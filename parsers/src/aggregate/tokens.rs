@@ -4,8 +4,11 @@
 //! token has to be understood only once. Promise: the table never grows beyond the room it is given; it
 //! says `Full` before it would, and stays as it was.
 
-use foldhash::fast::RandomState;
 use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+
+use crate::aggregate::hash;
 
 /// The table's first allocations; small, since a file may have thousands of columns.
 const ARENA_BYTES_MIN: usize = 128;
@@ -43,6 +46,14 @@ impl<'a> Word<'a> {
         // Shifted in two steps, since sixteen bytes at once are too many.
         let mask = u128::MAX >> (behind * 4) >> (behind * 4);
         Word { head: head & mask, text }
+    }
+
+    /// The hash that sketches know the token by.
+    pub(crate) fn hash(&self) -> u64 {
+        match self.text.len() {
+            len @ ..=INLINE_BYTES => hash::short(self.head, len),
+            _ => hash::bytes(self.text),
+        }
     }
 
     /// The token.
@@ -123,7 +134,7 @@ impl Tokens {
     #[inline]
     fn find(&mut self, word: &Word<'_>) -> Option<&mut Entry> {
         let mask = self.index.len().wrapping_sub(1);
-        let mut slot = hash(&self.hash, word) as usize & mask;
+        let mut slot = seeded(&self.hash, word) as usize & mask;
         loop {
             let number = *self.index.get(slot)? as usize;
             if self.entries.get(number)?.is(word, &self.arena) {
@@ -160,7 +171,7 @@ impl Tokens {
         let (start, len) = (self.arena.len() as u32, word.text.len() as u32);
         self.arena.extend_from_slice(long);
         self.entries.push(Entry { head: word.head.to_le_bytes(), count: times, start, len });
-        place(&mut self.index, hash(&self.hash, &word), number as u32);
+        place(&mut self.index, seeded(&self.hash, &word), number as u32);
         Ok(self.bytes() - before)
     }
 
@@ -170,7 +181,7 @@ impl Tokens {
         self.index = vec![FREE; slots];
         for (number, entry) in self.entries.iter().enumerate() {
             let word = Word::new(entry.text(&self.arena));
-            place(&mut self.index, hash(&self.hash, &word), number as u32);
+            place(&mut self.index, seeded(&self.hash, &word), number as u32);
         }
     }
 
@@ -212,7 +223,7 @@ fn place(index: &mut [u32], hash: u64, number: u32) {
     index[slot] = number;
 }
 
-fn hash(state: &RandomState, word: &Word<'_>) -> u64 {
+fn seeded(state: &RandomState, word: &Word<'_>) -> u64 {
     match word.text.len() {
         // The length makes words of zeros differ.
         len @ ..=INLINE_BYTES => state.hash_one(word.head ^ (len as u128) << 120),
