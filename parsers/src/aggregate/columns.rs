@@ -8,7 +8,8 @@
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 
 use crate::aggregate::exact::{self, KNOWN, finite};
-use crate::aggregate::{Full, SketchSizes, Sketches, Tokens, Word};
+use crate::aggregate::tokens::Taken;
+use crate::aggregate::{SketchSizes, Sketches, Tokens, Word};
 use crate::error::Error;
 use crate::scalar::Syntax;
 use crate::summary::{Bound, ColumnSchema, ColumnStats, ColumnType, Distinct, Precision};
@@ -181,36 +182,16 @@ impl Columns {
     }
 }
 
-/// What a column took in by itself.
-#[derive(Default)]
-struct Taken {
-    values: usize,
-    /// Bytes by which its table grew.
-    grown: usize,
-    /// Whether there was no room for the next value.
-    is_full: bool,
-}
-
 impl Column {
     /// Takes in values while the table finds room within `room` bytes.
     fn take<'a>(&mut self, words: &mut impl Iterator<Item = Word<'a>>, room: usize) -> Taken {
-        let mut taken = Taken::default();
         match &mut self.state {
-            State::Estimated(sketches) => words.for_each(|word| sketches.add(word, 1)),
-            State::Exact(tokens) => {
-                while let Some(word) = tokens.count(words, &mut taken.values) {
-                    match tokens.add(word, 1, room - taken.grown) {
-                        Ok(grown) => taken.grown += grown,
-                        Err(Full) => {
-                            taken.is_full = true;
-                            return taken;
-                        }
-                    }
-                    taken.values += 1;
-                }
+            State::Estimated(sketches) => {
+                words.for_each(|word| sketches.add(word, 1));
+                Taken::default()
             }
+            State::Exact(tokens) => tokens.add_all(words, room),
         }
-        taken
     }
 
     fn finish(self, syntax: Syntax, name: String, top_bytes_max: usize) -> Finished {

@@ -18,11 +18,14 @@ const SLOTS_PER_ENTRY: usize = 2;
 /// A slot of the index that points to no entry.
 const FREE: u32 = u32::MAX;
 
+/// So many tokens are looked up together.
+const AHEAD: usize = 32;
+
 /// Tokens up to this long lie in their entry, and are compared as one number.
 const INLINE_BYTES: usize = 16;
 
 /// A token, prepared for a table: its first bytes as one number, zeros behind them.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Word<'a> {
     head: u128,
     text: &'a [u8],
@@ -72,8 +75,12 @@ struct Entry {
 }
 
 impl Entry {
+    fn head(&self) -> u128 {
+        u128::from_le_bytes(self.head)
+    }
+
     fn is(&self, word: &Word<'_>, arena: &[u8]) -> bool {
-        u128::from_le_bytes(self.head) == word.head
+        self.head() == word.head
             && self.len as usize == word.text.len()
             && (word.text.len() <= INLINE_BYTES || self.text(arena) == word.text)
     }
@@ -87,6 +94,17 @@ impl Entry {
 /// There is no room for a new token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
+
+/// What a table took in of a row of tokens.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Taken {
+    /// How many of them.
+    pub values: usize,
+    /// Bytes by which the table grew.
+    pub grown: usize,
+    /// Whether there was no room for the next one.
+    pub is_full: bool,
+}
 
 /// The distinct tokens of a column.
 ///
@@ -105,47 +123,81 @@ impl Tokens {
     /// Takes in one token, `times` times. `room` is how many bytes may be allocated, for a moment, to do so.
     /// Returns by how many bytes the table grew.
     pub fn add(&mut self, word: Word<'_>, times: u64, room: usize) -> Result<usize, Full> {
-        match self.find(&word) {
+        let hash = seeded(&self.hash, &word);
+        match self.find(&word, hash) {
             Some(entry) => {
                 entry.count += times;
                 Ok(0)
             }
-            None => self.insert(word, times, room),
+            None => self.insert(word, hash, times, room),
         }
     }
 
-    /// Counts tokens as long as they are known, and how many that are; returns the first that is not.
-    #[inline]
-    pub fn count<'a>(
-        &mut self,
-        words: &mut impl Iterator<Item = Word<'a>>,
-        counted: &mut usize,
-    ) -> Option<Word<'a>> {
-        for word in words {
-            match self.find(&word) {
-                Some(entry) => entry.count += 1,
-                None => return Some(word),
-            }
-            *counted += 1;
-        }
-        None
-    }
-
-    #[inline]
-    fn find(&mut self, word: &Word<'_>) -> Option<&mut Entry> {
-        let mask = self.index.len().wrapping_sub(1);
-        let mut slot = seeded(&self.hash, word) as usize & mask;
+    /// Takes in tokens, one time each, as long as what is new finds room within `room` bytes.
+    pub fn add_all<'a>(&mut self, words: &mut impl Iterator<Item = Word<'a>>, room: usize) -> Taken {
+        let mut taken = Taken::default();
+        let mut block = [Word::default(); AHEAD];
+        let (mut hashes, mut likely) = ([0; AHEAD], [0; AHEAD]);
         loop {
-            let number = *self.index.get(slot)? as usize;
+            // A large table is not in the cache. So the places of many tokens are fetched before the first is needed.
+            let mut count = 0;
+            for (place, word) in block.iter_mut().zip(&mut *words) {
+                *place = word;
+                count += 1;
+            }
+            if count == 0 {
+                return taken;
+            }
+            let block = &block[..count];
+            for ((hash, likely), word) in hashes.iter_mut().zip(&mut likely).zip(block) {
+                *hash = seeded(&self.hash, word);
+                *likely = self.index.get(self.first(*hash)).copied().unwrap_or(FREE);
+            }
+            let mut heads = [0; AHEAD];
+            for (head, &number) in heads.iter_mut().zip(&likely[..count]) {
+                *head = self.entries.get(number as usize).map_or(0, Entry::head);
+            }
+            for (at, word) in block.iter().enumerate() {
+                if heads[at] == word.head
+                    && let Some(entry) = self.entries.get_mut(likely[at] as usize)
+                    && entry.is(word, &self.arena)
+                {
+                    entry.count += 1;
+                } else if let Some(entry) = self.find(word, hashes[at]) {
+                    entry.count += 1;
+                } else {
+                    match self.insert(*word, hashes[at], 1, room - taken.grown) {
+                        Ok(grown) => taken.grown += grown,
+                        Err(Full) => {
+                            taken.is_full = true;
+                            return taken;
+                        }
+                    }
+                }
+                taken.values += 1;
+            }
+        }
+    }
+
+    /// Where in the index the search for a hash begins.
+    fn first(&self, hash: u64) -> usize {
+        hash as usize & self.index.len().wrapping_sub(1)
+    }
+
+    #[inline]
+    fn find(&mut self, word: &Word<'_>, hash: u64) -> Option<&mut Entry> {
+        let mut at = self.first(hash);
+        loop {
+            let number = *self.index.get(at)? as usize;
             if self.entries.get(number)?.is(word, &self.arena) {
                 return self.entries.get_mut(number);
             }
-            slot = (slot + 1) & mask;
+            at = (at + 1) & (self.index.len() - 1);
         }
     }
 
     #[cold]
-    fn insert(&mut self, word: Word<'_>, times: u64, room: usize) -> Result<usize, Full> {
+    fn insert(&mut self, word: Word<'_>, hash: u64, times: u64, room: usize) -> Result<usize, Full> {
         let before = self.bytes();
         let long = if word.text.len() > INLINE_BYTES { word.text } else { &[] };
         let arena = grown(self.arena.capacity(), self.arena.len() + long.len(), ARENA_BYTES_MIN);
@@ -156,7 +208,7 @@ impl Tokens {
         let need = arena.unwrap_or(0)
             + entries.unwrap_or(0) * size_of::<Entry>()
             + slots.unwrap_or(0) * size_of::<u32>();
-        if need > room || self.arena.len() + long.len() > u32::MAX as usize || number >= FREE as usize {
+        if need > room || self.arena.len() + long.len() > u32::MAX as usize || number >= u32::MAX as usize {
             return Err(Full);
         }
         if let Some(capacity) = arena {
@@ -171,7 +223,7 @@ impl Tokens {
         let (start, len) = (self.arena.len() as u32, word.text.len() as u32);
         self.arena.extend_from_slice(long);
         self.entries.push(Entry { head: word.head.to_le_bytes(), count: times, start, len });
-        place(&mut self.index, seeded(&self.hash, &word), number as u32);
+        place(&mut self.index, hash, number as u32);
         Ok(self.bytes() - before)
     }
 
@@ -216,11 +268,11 @@ impl Tokens {
 /// Puts the number of an entry that is not there yet into the index.
 fn place(index: &mut [u32], hash: u64, number: u32) {
     let mask = index.len() - 1;
-    let mut slot = hash as usize & mask;
-    while index[slot] != FREE {
-        slot = (slot + 1) & mask;
+    let mut at = hash as usize & mask;
+    while index[at] != FREE {
+        at = (at + 1) & mask;
     }
-    index[slot] = number;
+    index[at] = number;
 }
 
 fn seeded(state: &RandomState, word: &Word<'_>) -> u64 {
