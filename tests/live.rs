@@ -7,7 +7,9 @@ use kit::kafka::{Apache, Client, Topics, apache};
 use kit::live::{variables, with};
 use kit::obs::{Effect, Fault, ObsServer, Op, Options};
 use kit::program::Program;
+use pipeline::commit::Metadata;
 use pipeline::publish::{ResultMessage, ResultStatus};
+use pipeline::task::NextOffset;
 use serde_json::json;
 
 const PARTITIONS: i32 = 3;
@@ -141,7 +143,7 @@ async fn sigterm_under_load_ends_with_0_and_loses_nothing() {
 /// A worker that joins under load takes partitions over without a task lost or run twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebalance_under_load_loses_nothing_and_repeats_nothing() {
-    const TASKS: usize = 1500;
+    const TASKS: usize = 3000;
     let Some(broker) = apache() else { return };
     let scene = Scene::set("rebalance", broker, TASKS).await;
     let mut first = scene.worker();
@@ -159,8 +161,7 @@ async fn a_rebalance_under_load_loses_nothing_and_repeats_nothing() {
     assert!(counts.values().all(|count| *count == 1), "work in flight was waited for: {counts:?}");
 }
 
-/// A file that hangs holds up its own partition's commit, and nothing else; after a restart only what lies behind
-/// it can repeat.
+/// A file that hangs holds up its own partition's commit, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stalled_download_blocks_no_other_task() {
     const TASKS: usize = 60;
@@ -181,6 +182,44 @@ async fn a_stalled_download_blocks_no_other_task() {
     assert_eq!(scene.client.lag(PARTITIONS)[&0], TASKS as i64 / 3, "nothing passes the stalled one");
     stop(worker).await;
     assert_eq!(scene.client.lag(PARTITIONS)[&0], TASKS as i64 / 3, "what was given up is not finished");
+}
+
+/// SIGKILL, with much finished behind a file that hangs: only that file runs again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_process_repeats_nothing_that_a_commit_remembers() {
+    const TASKS: usize = 600;
+    let Some(broker) = apache() else { return };
+    let scene = Scene::set("remembered", broker, 0).await;
+    // The first task of each partition.
+    let stalled = PARTITIONS as usize;
+    for number in 0..stalled {
+        let hangs = Fault::new(Op::Get, Effect::StalledBody).on(&format!("{number:05}/*"));
+        scene.server.faults().add(hangs.always());
+    }
+    scene.send(0..TASKS).await;
+    let first = scene.worker();
+    scene.client.wait_for_results(TASKS - stalled).await;
+    kit::eventually("commits that remember them", || {
+        (0..PARTITIONS).all(|partition| {
+            scene.client.committed(PARTITIONS).contains_key(&partition) && {
+                let (next, text) = scene.client.checkpoint(partition);
+                let metadata = Metadata::decode(text.as_bytes(), NextOffset(next)).unwrap();
+                (next, metadata.finished.count()) == (0, (TASKS / stalled - 1) as u64)
+            }
+        })
+    })
+    .await;
+    // Killed by the destructor.
+    drop(first);
+
+    let mut second = scene.worker();
+    // Tasks behind all others: when they are done, the second one has been through everything.
+    scene.send(TASKS..TASKS + stalled).await;
+    scene.client.wait_for_results(TASKS).await;
+    second.wait_for("finished tasks remembered", stalled).await;
+    let counts = results_by_task(&scene.client.results());
+    assert_eq!(counts.len(), TASKS);
+    assert!(counts.values().all(|count| *count == 1), "{counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,6 +26,8 @@ mod mock;
 mod order;
 /// The path on the memory source and the memory store: formats, failures, bounds.
 mod path;
+/// What was finished is not run again: on Apache Kafka, with workers in this process.
+mod replay;
 /// Huawei's own SDK on the other end.
 mod sdk;
 /// The storage on the OBS server: signatures, faults, versions, keys.

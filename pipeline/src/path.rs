@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::admit::Admitted;
+use crate::commit::Generation;
 use crate::config::Worker;
 use crate::download::Object;
 use crate::failure::{Failure, Kind, Stage, Status};
@@ -142,6 +143,8 @@ pub struct Place {
 pub struct Job {
     /// Where its message lies: the task's identity.
     pub position: Position,
+    /// Under which assignment of its partition it was received.
+    pub generation: Generation,
     /// 1 for the first try under this assignment.
     pub attempt: u32,
     /// What to read.
@@ -328,6 +331,7 @@ impl Job {
     fn read(claim: &Claim, defaults: &Defaults) -> (Job, Result<(), Failure>) {
         let mut job = Job {
             position: claim.position().clone(),
+            generation: claim.generation(),
             attempt: claim.attempt,
             source: Place::default(),
             destination: Place::default(),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::WorkerType;
-use crate::failure::{Failure, Status};
+use crate::failure::{Failure, Kind, Stage, Status};
 use crate::path::{Job, Place, Success};
 
 pub mod kafka;
@@ -145,6 +145,16 @@ impl ResultMessage {
         }
     }
 
+    /// The message itself.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn payload(&self) -> Result<Vec<u8>, Failure> {
+        serde_json::to_vec(self).map_err(|error| {
+            Failure::new(Stage::Publish, Kind::Panicked, "could not write the result as JSON").because(error)
+        })
+    }
+
     /// The message's key: the source, so that all results of one object share a partition.
     pub fn key(&self) -> String {
         format!("{}/{}", self.source.bucket, self.source.key)
@@ -166,13 +176,14 @@ pub fn format_size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::{Kind, Stage};
     use crate::task::{Offset, Partition, Position};
     use serde_json::json;
 
     fn job() -> Job {
+        let partition = Partition { topic: "tasks".into(), id: 2 };
         Job {
-            position: Position { partition: Partition { topic: "tasks".into(), id: 2 }, offset: Offset(17) },
+            generation: crate::commit::Ledger::default().assign(partition.clone()),
+            position: Position { partition, offset: Offset(17) },
             attempt: 1,
             source: Place { bucket: "input-bucket".into(), key: "data/input.csv".into() },
             destination: Place { bucket: "output-bucket".into(), key: "data/input.csv.parsed.json".into() },

@@ -6,7 +6,8 @@
 //! Promises:
 //!
 //! - the number of live claims never exceeds [`Bounds::tasks_max`], the window of a partition never exceeds
-//!   [`Bounds::window_max`]: the source pauses first;
+//!   [`Bounds::window_max`], and what is remembered beside its commit stays below what a broker takes: the source
+//!   pauses first;
 //! - a claim that is dropped unfinished frees its place but leaves its offset unfinished;
 //! - once a partition is lost, its claims say so ([`Claim::lost`]) and finish nothing.
 //!
@@ -19,7 +20,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::commit::{Fenced, Generation, Ledger, Refused, Ticket};
+use crate::commit::{
+    Checkpoint, Fenced, Generation, Ledger, METADATA_BYTES_MAX, Metadata, Offsets, Refused, Standing, Ticket,
+};
 use crate::failure::Failure;
 use crate::task::{NextOffset, Partition, Position};
 
@@ -33,9 +36,13 @@ pub struct Bounds {
     /// a repeat after a crash.
     pub tasks_max: usize,
     /// Offsets of one partition received and not yet covered by a commit: how far fast tasks may run ahead
-    /// of a slow one, and so how much work a crash can repeat.
+    /// of a slow one, and so how many messages are read, not worked on, again after a restart.
     pub window_max: usize,
 }
+
+/// Where the metadata of a commit stops a partition's window. The rest is for what is in flight by then: 500 tasks that
+/// finish in the worst order add 250 runs of two bytes, 667 characters.
+const METADATA_BYTES_FULL: usize = METADATA_BYTES_MAX / 4 * 3;
 
 /// A running source: claims come out of it, everything else goes through the intake.
 #[derive(Debug)]
@@ -75,6 +82,11 @@ impl Claim {
     /// Where the message lies.
     pub fn position(&self) -> &Position {
         self.ticket.position()
+    }
+
+    /// The assignment under which it was received.
+    pub fn generation(&self) -> Generation {
+        self.ticket.generation()
     }
 
     /// Books the task as finished: its outcome is confirmed.
@@ -156,6 +168,7 @@ struct Assignment {
     hold: watch::Sender<Hold>,
     live: usize,
     window_full: bool,
+    metadata_full: bool,
 }
 
 impl State {
@@ -219,8 +232,13 @@ impl Intake {
     pub fn assign(&self, partition: Partition) {
         let mut state = self.lock();
         let generation = state.ledger.assign(partition.clone());
-        let assignment =
-            Assignment { generation, hold: watch::channel(Hold::Held).0, live: 0, window_full: false };
+        let assignment = Assignment {
+            generation,
+            hold: watch::channel(Hold::Held).0,
+            live: 0,
+            window_full: false,
+            metadata_full: false,
+        };
         if let Some(older) = state.assignments.insert(partition, assignment) {
             older.hold.send_replace(Hold::Lost);
         }
@@ -228,10 +246,15 @@ impl Intake {
         self.notify();
     }
 
+    /// A partition that was just assigned goes on where a commit ended: see [`Ledger::restore`].
+    pub fn restore(&self, partition: &Partition, next: NextOffset, metadata: Metadata) {
+        self.lock().ledger.restore(partition, next, metadata);
+    }
+
     /// Partitions are revoked: waits until their live claims are settled, at most `deadline`, then gives them up.
     /// Work that has not begun gives up at once. Blocks the calling thread on purpose: the rebalance must not go on
     /// meanwhile. Returns what may be committed for them: nothing can be finished between that and the end.
-    pub fn leave(&self, partitions: &[Partition], deadline: Duration) -> Vec<(Partition, NextOffset)> {
+    pub fn leave(&self, partitions: &[Partition], deadline: Duration) -> Vec<(Partition, Checkpoint)> {
         let until = Instant::now() + deadline;
         let mut state = self.lock();
         for partition in partitions {
@@ -248,14 +271,11 @@ impl Intake {
             }
             (state, _) = self.left.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
         }
-        let committable = partitions
-            .iter()
-            .filter_map(|partition| Some((partition.clone(), state.ledger.committable(partition)?)))
-            .collect();
+        let checkpoints = checkpoints(&state.ledger, partitions);
         state.lose(partitions);
         drop(state);
         self.notify();
-        committable
+        checkpoints
     }
 
     /// Partitions are gone: their claims are void from now on.
@@ -275,7 +295,7 @@ impl Intake {
     /// Books a received message and issues its claim.
     ///
     /// # Errors
-    /// [`Refused`] when the intake has ended, the partition is not assigned, or the offset was seen before.
+    /// [`Refused`] when the intake has ended, the partition is not assigned, or the offset was seen or finished before.
     pub fn receive(self: &Arc<Self>, position: Position, payload: Bytes) -> Result<Claim, Refused> {
         let mut state = self.lock();
         if !state.open {
@@ -303,7 +323,12 @@ impl Intake {
         for (partition, assignment) in assignments {
             assignment.window_full =
                 at_bound(assignment.window_full, ledger.window(partition), self.bounds.window_max);
-            if !*open || *full || assignment.window_full {
+            assignment.metadata_full = at_bound(
+                assignment.metadata_full,
+                ledger.metadata_bytes(partition, METADATA_BYTES_FULL / 2),
+                METADATA_BYTES_FULL,
+            );
+            if !*open || *full || assignment.window_full || assignment.metadata_full {
                 paused.insert(partition.clone());
             }
         }
@@ -318,6 +343,47 @@ impl Intake {
             .partitions()
             .filter_map(|partition| Some((partition.clone(), ledger.committable(partition)?)))
             .collect()
+    }
+
+    /// What a commit says now, for every partition of which something was received or restored.
+    pub fn checkpoints(&self) -> Vec<(Partition, Checkpoint)> {
+        let state = self.lock();
+        checkpoints(&state.ledger, state.ledger.partitions())
+    }
+
+    /// What is known of these tasks, and what a commit says as soon as those of them that are open are finished: one
+    /// view of the books, for whoever commits outcome and offset together.
+    pub fn ahead<'a>(
+        &self,
+        tasks: impl IntoIterator<Item = (&'a Position, Generation)>,
+    ) -> (Vec<Standing>, Vec<(Partition, Checkpoint)>) {
+        let state = self.lock();
+        let ledger = &state.ledger;
+        let mut finished: BTreeMap<&Partition, Offsets> = BTreeMap::new();
+        let look = |(position, generation): (&'a Position, Generation)| {
+            let standing = ledger.standing(position, generation);
+            if standing == Standing::Open {
+                finished.entry(&position.partition).or_default().insert(position.offset);
+            }
+            standing
+        };
+        let standings = tasks.into_iter().map(look).collect();
+        let none = Offsets::default();
+        let of = |partition: &Partition| {
+            let also = finished.get(partition).unwrap_or(&none);
+            Some((partition.clone(), ledger.checkpoint_with(partition, also)?))
+        };
+        (standings, ledger.partitions().filter_map(of).collect())
+    }
+
+    /// Books tasks as finished whose outcome and commit were confirmed as one.
+    pub fn confirm<'a>(&self, tasks: impl IntoIterator<Item = (&'a Position, Generation)>) {
+        let mut state = self.lock();
+        for (position, generation) in tasks {
+            state.ledger.confirm(position, generation);
+        }
+        drop(state);
+        self.notify();
     }
 
     /// The partitions assigned now.
@@ -363,99 +429,18 @@ impl Intake {
     }
 }
 
+fn checkpoints<'a>(
+    ledger: &Ledger,
+    partitions: impl IntoIterator<Item = &'a Partition>,
+) -> Vec<(Partition, Checkpoint)> {
+    let of = |partition: &Partition| Some((partition.clone(), ledger.checkpoint(partition)?));
+    partitions.into_iter().filter_map(of).collect()
+}
+
 /// Full at the bound; again free when a quarter of it is.
 fn at_bound(was_full: bool, count: usize, count_max: usize) -> bool {
     count >= count_max || (was_full && count > count_max - count_max.div_ceil(4))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::task::Offset;
-
-    fn partition(id: i32) -> Partition {
-        Partition { topic: "tasks".into(), id }
-    }
-
-    fn receive(intake: &Arc<Intake>, id: i32, offset: i64) -> Result<Claim, Refused> {
-        intake.receive(Position { partition: partition(id), offset: Offset(offset) }, Bytes::new())
-    }
-
-    #[test]
-    fn pauses_at_a_bound_and_resumes_when_a_quarter_is_free() {
-        let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100 });
-        intake.assign(partition(0));
-        let mut claims: Vec<Claim> = (0..4).map(|offset| receive(&intake, 0, offset).unwrap()).collect();
-        assert_eq!(intake.paused().len(), 1);
-        claims.pop().unwrap().finish().unwrap();
-        assert_eq!(intake.paused().len(), 0);
-        assert!(!at_bound(true, 0, 1), "a bound of one must not pause for ever");
-    }
-
-    #[test]
-    fn a_slow_task_pauses_only_its_own_partition() {
-        let intake = Intake::new(Bounds { tasks_max: 100, window_max: 8 });
-        intake.assign(partition(0));
-        intake.assign(partition(1));
-        let _slow = receive(&intake, 0, 0).unwrap();
-        let _other = receive(&intake, 1, 0).unwrap();
-        for offset in 1..8 {
-            receive(&intake, 0, offset).unwrap().finish().unwrap();
-        }
-        assert_eq!(intake.paused(), BTreeSet::from([partition(0)]));
-        assert_eq!(intake.live(), 2);
-    }
-
-    #[test]
-    fn a_dropped_claim_frees_its_place_but_not_its_offset() {
-        let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100 });
-        intake.assign(partition(0));
-        drop(receive(&intake, 0, 5).unwrap());
-        receive(&intake, 0, 6).unwrap().finish().unwrap();
-        assert_eq!(intake.live(), 0);
-        assert_eq!(intake.committable(), vec![(partition(0), NextOffset(5))]);
-    }
-
-    #[test]
-    fn leaving_waits_for_live_claims_and_a_late_one_is_fenced() {
-        let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100 });
-        intake.assign(partition(0));
-        let first = receive(&intake, 0, 0).unwrap();
-        let late = receive(&intake, 0, 1).unwrap();
-        let finisher = std::thread::spawn(move || {
-            first.finish().unwrap();
-            late
-        });
-        let late_claim = finisher.join().unwrap();
-        let committable = intake.leave(&[partition(0)], Duration::ZERO);
-        assert_eq!(committable, vec![(partition(0), NextOffset(1))]);
-        assert_eq!(late_claim.hold(), Hold::Lost);
-        assert_eq!(late_claim.finish(), Err(Fenced));
-        assert_eq!(intake.live(), 0);
-    }
-
-    #[test]
-    fn nothing_is_received_after_the_end() {
-        let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100 });
-        intake.assign(partition(0));
-        intake.drain();
-        assert_eq!(receive(&intake, 0, 0).unwrap_err(), Refused::Closed);
-        assert_eq!(intake.live(), 0);
-    }
-
-    #[test]
-    fn leaving_ends_as_soon_as_the_last_claim_is_settled() {
-        let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100 });
-        intake.assign(partition(0));
-        let claim = receive(&intake, 0, 0).unwrap();
-        let (leaving, waits) = std::sync::mpsc::channel();
-        let other = Arc::clone(&intake);
-        let leaver = std::thread::spawn(move || {
-            leaving.send(()).unwrap();
-            other.leave(&[partition(0)], Duration::from_secs(3600))
-        });
-        waits.recv().unwrap();
-        claim.finish().unwrap();
-        assert_eq!(leaver.join().unwrap(), vec![(partition(0), NextOffset(1))]);
-    }
-}
+mod tests;

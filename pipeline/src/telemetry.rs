@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::path::{Job, Success};
-use crate::task::{Partition, Position};
+use crate::task::{NextOffset, Partition, Position};
 
 pub mod format;
 
@@ -182,6 +182,36 @@ pub fn rebalance_failed(error: &impl Display) {
 #[track_caller]
 pub fn commit_failed(error: &impl Display) {
     event!(warn, "commit", "commit failed", error = %error);
+}
+
+/// The broker does not tell yet what was committed; it is asked again.
+#[track_caller]
+pub fn restore_delayed(error: &impl Display) {
+    event!(warn, "restore", "restore delayed", error = %error);
+}
+
+/// What someone else wrote beside a commit is left aside: tasks behind it may run again.
+#[track_caller]
+pub fn metadata_ignored(partition: &Partition, reason: &impl Display) {
+    event!(warn, "restore", "commit metadata ignored", partition = %partition, reason = %reason);
+}
+
+/// Tasks behind the committed offset that were finished before, and will not run again.
+#[track_caller]
+pub fn finished_remembered(partition: &Partition, next: NextOffset, count: u64) {
+    event!(info, "restore", "finished tasks remembered", partition = %partition, committed = next.0, count);
+}
+
+/// A step of a transaction is tried again.
+#[track_caller]
+pub fn transaction_delayed(failure: &Failure) {
+    event!(warn, "publish", "transaction delayed", error = failure.chain());
+}
+
+/// A transaction was given up; its results go into the next one.
+#[track_caller]
+pub fn transaction_aborted(failure: &Failure) {
+    event!(warn, "publish", "transaction aborted", error = failure.chain());
 }
 
 /// Partitions could not be paused or resumed.

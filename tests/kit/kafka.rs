@@ -16,7 +16,8 @@ use pipeline::publish::ResultMessage;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::FromClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
@@ -24,6 +25,8 @@ use serde_json::Value;
 
 /// For one request of a test's own clients.
 const REQUEST: Duration = Duration::from_secs(30);
+/// For a look whether there is something new.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A running Apache Kafka. Ends with this process, or when dropped.
 pub struct Apache {
@@ -216,26 +219,13 @@ impl Client {
         }
     }
 
-    /// Every result so far, up to the end of the topic as it is now.
+    /// Every committed result so far, up to the end of the topic as it is now.
     ///
     /// # Panics
     /// When the topic cannot be read, or a result is none.
     pub fn results(&self) -> Vec<ResultMessage> {
-        let consumer = self.consumer();
-        let (_, end) = consumer.fetch_watermarks(&self.topics.results, 0, REQUEST).expect("watermarks");
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&self.topics.results, 0, Offset::Beginning).expect("a partition");
-        consumer.assign(&list).expect("an assignment");
-        let mut results = Vec::new();
-        let mut next = 0;
-        while next < end {
-            let message =
-                consumer.poll(REQUEST).expect("a message before the end").expect("a readable topic");
-            next = message.offset() + 1;
-            let payload = message.payload().unwrap_or_default();
-            results.push(serde_json::from_slice(payload).expect("a result in the contract's form"));
-        }
-        results
+        let consumer = self.reader(&self.topics.results);
+        std::iter::from_fn(|| next_result(&consumer, REQUEST)).collect()
     }
 
     /// Every message of a topic so far, all its partitions, as JSON.
@@ -265,12 +255,13 @@ impl Client {
     /// # Panics
     /// When they do not come.
     pub async fn wait_for_results(&self, count: usize) -> Vec<ResultMessage> {
-        let consumer = self.consumer();
-        let what = format!("{count} results in {}", self.topics.results);
-        crate::eventually(&what, || {
-            consumer
-                .fetch_watermarks(&self.topics.results, 0, REQUEST)
-                .is_ok_and(|(_, end)| end >= count as i64)
+        let consumer = self.reader(&self.topics.results);
+        let mut seen = 0;
+        crate::eventually(&format!("{count} results in {}", self.topics.results), || {
+            while seen < count && next_result(&consumer, LOOK).is_some() {
+                seen += 1;
+            }
+            seen >= count
         })
         .await;
         self.results()
@@ -321,10 +312,69 @@ impl Client {
             .collect()
     }
 
+    /// What is written beside the group's committed offset in a partition of the task topic, and that offset.
+    ///
+    /// # Panics
+    /// When the broker does not answer, or nothing was committed.
+    pub fn checkpoint(&self, partition: i32) -> (i64, String) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.topics.tasks, partition);
+        let committed = self.consumer().committed_offsets(list, REQUEST).expect("committed offsets");
+        let elements = committed.elements();
+        let Offset::Offset(next) = elements[0].offset() else { panic!("nothing is committed") };
+        (next, elements[0].metadata().to_owned())
+    }
+
+    /// Commits an offset for the group, which must have no members, with anything beside it.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    #[expect(unsafe_code, reason = "rdkafka only takes text, which other clients do not keep to")]
+    pub fn commit(&self, partition: i32, next: i64, metadata: &[u8]) {
+        let mut list = TopicPartitionList::new();
+        let mut element = list.add_partition(&self.topics.tasks, partition);
+        element.set_offset(Offset::Offset(next)).expect("an offset");
+        element.set_metadata(" ".repeat(metadata.len()));
+        // SAFETY: the list has this element, whose metadata are as many bytes, just made.
+        unsafe {
+            let element = &*(*list.ptr()).elems;
+            assert_eq!(element.metadata_size, metadata.len());
+            std::ptr::copy_nonoverlapping(metadata.as_ptr(), element.metadata.cast(), metadata.len());
+        }
+        self.consumer().commit(&list, CommitMode::Sync).expect("a commit");
+    }
+
+    /// A consumer at the beginning of a topic of one partition, that tells where its committed messages end.
+    fn reader(&self, topic: &str) -> BaseConsumer {
+        let mut config = self.config.clone();
+        config
+            .set("group.id", &self.topics.group)
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = config.create().expect("a consumer");
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, 0, Offset::Beginning).expect("a partition");
+        consumer.assign(&list).expect("an assignment");
+        consumer
+    }
+
     /// A consumer that belongs to the group by name only: it never joins.
     fn consumer(&self) -> BaseConsumer {
         let mut config = self.config.clone();
         config.set("group.id", &self.topics.group).set("enable.auto.commit", "false");
         config.create().expect("a consumer")
+    }
+}
+
+/// The next result; none at the end of the topic as it is now, which is told once each time it is reached.
+fn next_result(consumer: &BaseConsumer, deadline: Duration) -> Option<ResultMessage> {
+    match consumer.poll(deadline) {
+        Some(Ok(message)) => {
+            let payload = message.payload().unwrap_or_default();
+            Some(serde_json::from_slice(payload).expect("a result in the contract's form"))
+        }
+        Some(Err(KafkaError::PartitionEOF(_))) => None,
+        Some(Err(error)) => panic!("a readable topic: {error}"),
+        None => None,
     }
 }

@@ -4,12 +4,14 @@
 //! - [`kafka`]: Apache Kafka, found or started, and the clients that tests need around a worker;
 //! - [`program`]: the `pipeline` program as a process: its log, signals, exit;
 //! - [`rig`]: a worker in memory;
+//! - [`crew`]: workers in this process on a broker, whose work is counted and not done;
 //! - [`faulty`]: a stage of the path that fails as planned;
 //! - [`eventually`]: waiting for a condition, with a deadline.
 //!
 //! No part of it stands in for Kafka or decides what is right; the tests do.
 #![expect(clippy::print_stderr, reason = "test support says aloud what it skips")]
 
+pub mod crew;
 pub mod dataset;
 pub mod faulty;
 pub mod kafka;

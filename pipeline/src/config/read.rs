@@ -221,7 +221,7 @@ fn worker(reader: &mut Reader, worker_type: WorkerType) -> Worker {
     let mut worker = Worker {
         pool_size: reader.number("POOL_SIZE", cores, 1, 1024),
         tasks_max: reader.number("KAFKA_MAX_POLL_RECORDS", 500, 1, 100_000),
-        window_max: reader.number("PIPELINE_WINDOW_MAX", 10_000, 1, 1_000_000),
+        window_max: reader.number("PIPELINE_WINDOW_MAX", 100_000, 1, 1_000_000),
         downloads_max: reader.number("PIPELINE_DOWNLOADS_MAX", 16, 1, 1024),
         uploads_max: reader.number("PIPELINE_UPLOADS_MAX", 16, 1, 1024),
         publishes_max: reader.number("PIPELINE_PUBLISHES_MAX", 256, 1, 100_000),

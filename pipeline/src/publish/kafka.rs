@@ -19,9 +19,9 @@ use crate::publish::ResultMessage;
 use crate::telemetry;
 
 /// How long the client gathers results for one request.
-const LINGER_MS: &str = "5";
+pub(crate) const LINGER_MS: &str = "5";
 /// Memory for results on their way; far above what the path's own bound lets in.
-const BUFFER_KBYTES: &str = "65536";
+pub(crate) const BUFFER_KBYTES: &str = "65536";
 
 /// How much earlier: the client looks for late messages once a second.
 const EARLIER: Duration = Duration::from_secs(3);
@@ -60,28 +60,27 @@ impl Publish {
 
     async fn announce(self, job: Arc<Job>, outcome: Outcome) -> Result<(), Failure> {
         let message = ResultMessage::new(&job, &outcome, self.worker_type);
-        let payload = serde_json::to_vec(&message).map_err(|error| {
-            Failure::new(Stage::Publish, Kind::Panicked, "could not write the result as JSON").because(error)
-        })?;
+        let payload = message.payload()?;
         let key = message.key();
         let record = FutureRecord::to(&self.topic).key(&key).payload(&payload);
         match self.producer.send(record, Timeout::Never).await {
             Ok(_confirmed) => Ok(()),
-            Err((error, _)) => Err(self.undelivered(error)),
+            Err((error, _)) => Err(undelivered(&self.topic, error)),
         }
     }
+}
 
-    fn undelivered(&self, error: KafkaError) -> Failure {
-        let code = error.rdkafka_error_code();
-        let (kind, advice) = match code {
-            Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
-                (Kind::Misconfigured, "create the topic, or check KAFKA_RESULT_TOPIC")
-            }
-            code => code.and_then(refusal).unwrap_or((Kind::ResultUndelivered, "it is tried again")),
-        };
-        let context = format!("could not deliver the result to {}; {advice}", self.topic);
-        Failure::new(Stage::Publish, kind, context).because(error)
-    }
+/// Why a result is not in its topic.
+pub(crate) fn undelivered(topic: &str, error: KafkaError) -> Failure {
+    let code = error.rdkafka_error_code();
+    let (kind, advice) = match code {
+        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
+            (Kind::Misconfigured, "create the topic, or check KAFKA_RESULT_TOPIC")
+        }
+        code => code.and_then(refusal).unwrap_or((Kind::ResultUndelivered, "it is tried again")),
+    };
+    let context = format!("could not deliver the result to {topic}; {advice}");
+    Failure::new(Stage::Publish, kind, context).because(error)
 }
 
 impl Work<Outcome, ()> for Publish {
@@ -91,7 +90,7 @@ impl Work<Outcome, ()> for Publish {
 }
 
 /// What librdkafka calls back into.
-struct Context;
+pub(crate) struct Context;
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {

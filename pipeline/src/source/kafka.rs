@@ -5,7 +5,8 @@
 //! - the consumer is polled all the while: at a bound it pauses partitions and goes on polling;
 //! - a rebalance waits, at most the revoke timeout, for the work in flight of the partitions that go, and
 //!   commits what was finished before they go;
-//! - commits are asynchronous and never pass an unfinished offset; the last one is waited for;
+//! - commits are asynchronous and never pass an unfinished offset; the last one is waited for; each says what is
+//!   finished behind it, which whoever gets the partition next reads before its first message;
 //! - the end is bounded even when the broker is gone.
 //!
 //! Never: work on this thread, or a blocking call on a thread of the main runtime. Rebalance callbacks run
@@ -13,12 +14,12 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use rdkafka::Message;
-use rdkafka::consumer::{Consumer, StreamConsumer};
+use rdkafka::consumer::{Consumer, ConsumerGroupMetadata, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use tokio::sync::{mpsc, oneshot};
@@ -34,8 +35,10 @@ use crate::telemetry;
 
 mod commit_async;
 mod context;
+mod restore;
 
 use context::Context;
+pub(crate) use context::add;
 
 /// Messages prefetched per partition. A task is small and its work long: more would only be thrown away at
 /// every pause.
@@ -60,11 +63,34 @@ const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// [`Kind::Misconfigured`] when the consumer cannot be created. Everything later comes through
 /// [`Source::ended`].
 pub async fn open(kafka: &Kafka, bounds: Bounds, revoke_timeout: Duration) -> Result<Source, Failure> {
+    start(kafka, bounds, revoke_timeout, None).await
+}
+
+/// The same, for whoever commits the offsets together with the results: the source itself commits nothing.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_uncommitting(
+    kafka: &Kafka,
+    bounds: Bounds,
+    revoke_timeout: Duration,
+) -> Result<(Source, Membership), Failure> {
+    let membership = Membership::default();
+    let source = start(kafka, bounds, revoke_timeout, Some(membership.clone())).await?;
+    Ok((source, membership))
+}
+
+async fn start(
+    kafka: &Kafka,
+    bounds: Bounds,
+    revoke_timeout: Duration,
+    membership: Option<Membership>,
+) -> Result<Source, Failure> {
     let intake = Intake::new(bounds);
     let (claims_tx, claims) = mpsc::channel(bounds.tasks_max);
     let (ended_tx, ended) = oneshot::channel();
     let (ready_tx, ready) = oneshot::channel();
-    let desk = Desk { kafka: kafka.clone(), revoke_timeout, intake: Arc::clone(&intake) };
+    let desk = Desk { kafka: kafka.clone(), revoke_timeout, intake: Arc::clone(&intake), membership };
     std::thread::Builder::new()
         .name("kafka-consumer".to_owned())
         .spawn(move || desk.run(claims_tx, ready_tx, ended_tx))
@@ -79,11 +105,28 @@ pub async fn open(kafka: &Kafka, bounds: Bounds, revoke_timeout: Duration) -> Re
     }
 }
 
+/// As whom the group knows a source's consumer, for those who commit in its place.
+#[derive(Clone, Default)]
+pub struct Membership(Arc<Mutex<Option<Arc<StreamConsumer<Context>>>>>);
+
+impl Membership {
+    /// Asked anew each time: every rebalance changes it. `None`: the consumer is gone, or in no group.
+    pub(crate) fn ask(&self) -> Option<ConsumerGroupMetadata> {
+        self.slot().as_ref()?.group_metadata()
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Arc<StreamConsumer<Context>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What the thread starts with.
 struct Desk {
     kafka: Kafka,
     revoke_timeout: Duration,
     intake: Arc<Intake>,
+    /// For whoever commits in the source's place.
+    membership: Option<Membership>,
 }
 
 impl Desk {
@@ -103,16 +146,23 @@ impl Desk {
         };
         let outcome = runtime.block_on(async {
             let consumer = match self.subscribe() {
-                Ok(consumer) => consumer,
+                Ok(consumer) => Arc::new(consumer),
                 Err(failure) => {
                     let _ = ready.send(Err(failure));
                     return Ok(());
                 }
             };
+            if let Some(membership) = &self.membership {
+                *membership.slot() = Some(Arc::clone(&consumer));
+            }
             let _ = ready.send(Ok(()));
             let outcome = poll(&consumer, &self, claims).await;
             // Whatever is still alive can no longer be committed by anyone here.
             self.intake.abandon();
+            // Not by whoever borrows it at this moment.
+            if let Some(membership) = &self.membership {
+                membership.slot().take();
+            }
             // Leaves the group, in the destructor, and waits for the answer.
             drop(consumer);
             outcome
@@ -149,7 +199,7 @@ impl Desk {
         if let Some(id) = &kafka.group_instance_id {
             config.set("group.instance.id", id);
         }
-        let context = Context::new(Arc::clone(&self.intake), self.revoke_timeout);
+        let context = Context::new(Arc::clone(&self.intake), self.revoke_timeout, self.membership.is_none());
         let consumer: StreamConsumer<Context> = config
             .create_with_context(context)
             .map_err(|error| setup_failure(Stage::Claim, "consumer", error))?;
@@ -186,6 +236,9 @@ async fn poll(
                 }
                 Err(error) => judge.judge(error, &desk.kafka.topic_tasks, served)?,
             },
+        }
+        if let Some(failure) = consumer.context().failure() {
+            return Err(failure);
         }
         served = served || !intake.assigned().is_empty();
         if claims.as_ref().is_some_and(mpsc::Sender::is_closed) && !intake.is_closed() {
@@ -228,8 +281,8 @@ fn receive(message: &BorrowedMessage<'_>, intake: &Arc<Intake>, claims: Option<&
             // worker is gone, and then the claim is dropped and its offset stays unfinished.
             let _ = claims.try_send(claim);
         }
-        // Ended meanwhile: the offset stays with the broker.
-        Err(Refused::Closed) => {}
+        // Ended meanwhile: the offset stays with the broker. Or done before: that is booked.
+        Err(Refused::Closed | Refused::AlreadyFinished) => {}
         Err(refused) => telemetry::message_refused(&position, &refused),
     }
 }

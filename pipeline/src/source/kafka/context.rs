@@ -8,11 +8,15 @@ use std::time::{Duration, Instant};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 
+use crate::commit::Checkpoint;
+use crate::failure::Failure;
 use crate::source::Intake;
 use crate::source::kafka::commit_async::commit_async;
+use crate::source::kafka::restore::restore;
 use crate::task::{NextOffset, Partition};
 use crate::telemetry;
 
@@ -23,46 +27,71 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Context {
     intake: Arc<Intake>,
     revoke_timeout: Duration,
+    /// Whether commits are made here.
+    commits: bool,
     books: Mutex<Books>,
 }
 
 /// What was asked of the broker.
 #[derive(Default)]
 struct Books {
-    requested: BTreeMap<Partition, NextOffset>,
-    confirmed: BTreeMap<Partition, NextOffset>,
+    requested: BTreeMap<Partition, Checkpoint>,
+    confirmed: BTreeMap<Partition, Checkpoint>,
     paused: BTreeSet<Partition>,
     /// When a commit was asked for that is not answered yet.
     asked: Option<Instant>,
+    /// The broker takes less metadata than others: positions are committed without.
+    without_metadata: bool,
+    /// Why the consumer cannot go on.
+    failure: Option<Failure>,
+}
+
+impl Books {
+    /// The checkpoint as this broker takes it.
+    fn allowed(&self, mut checkpoint: Checkpoint) -> Checkpoint {
+        if self.without_metadata {
+            checkpoint.metadata.clear();
+        }
+        checkpoint
+    }
 }
 
 impl Context {
-    pub(super) fn new(intake: Arc<Intake>, revoke_timeout: Duration) -> Context {
-        Context { intake, revoke_timeout, books: Mutex::default() }
+    pub(super) fn new(intake: Arc<Intake>, revoke_timeout: Duration, commits: bool) -> Context {
+        Context { intake, revoke_timeout, commits, books: Mutex::default() }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the broker to commit what became committable since it was asked last.
+    /// Why the consumer cannot go on, once.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        self.books().failure.take()
+    }
+
+    /// Asks the broker to commit what became committable, or finished behind that, since it was asked last.
     pub(super) fn commit<C: Consumer<Context>>(&self, consumer: &C) {
         // One at a time: of two on their way the older could arrive last.
         let waits = self.books().asked.is_some_and(|asked| asked.elapsed() < ANSWER_TIMEOUT);
         if !waits {
-            self.commit_these(consumer, self.intake.committable());
+            self.commit_these(consumer, self.intake.checkpoints());
         }
     }
 
-    fn commit_these<C: Consumer<Context>>(&self, consumer: &C, committable: Vec<(Partition, NextOffset)>) {
+    fn commit_these<C: Consumer<Context>>(&self, consumer: &C, checkpoints: Vec<(Partition, Checkpoint)>) {
+        if !self.commits {
+            return;
+        }
         let mut books = self.books();
         let mut list = TopicPartitionList::new();
-        for (partition, next) in committable {
-            if books.requested.get(&partition) == Some(&next) {
+        for (partition, checkpoint) in checkpoints {
+            let checkpoint = books.allowed(checkpoint);
+            if books.requested.get(&partition) == Some(&checkpoint) {
                 continue;
             }
-            if add(&mut list, &partition, Some(next)).is_ok() {
-                books.requested.insert(partition, next);
+            if add(&mut list, &partition, Some(&checkpoint)).is_ok() {
+                books.requested.insert(partition, checkpoint);
             }
         }
         if list.count() == 0 {
@@ -80,9 +109,14 @@ impl Context {
 
     /// Whether everything committable is confirmed.
     pub(super) fn is_committed(&self) -> bool {
-        let committable = self.intake.committable();
+        if !self.commits {
+            return true;
+        }
+        let checkpoints = self.intake.checkpoints();
         let books = self.books();
-        committable.iter().all(|(partition, next)| books.confirmed.get(partition) == Some(next))
+        checkpoints.into_iter().all(|(partition, checkpoint)| {
+            books.confirmed.get(&partition) == Some(&books.allowed(checkpoint))
+        })
     }
 
     /// A commit that failed is asked for again.
@@ -125,6 +159,12 @@ impl Context {
                 books.paused.remove(partition);
             }
         }
+        let list = &restore(consumer, &self.intake, list).unwrap_or_else(|failure| {
+            self.books().failure = Some(failure);
+            // Wakes the loop, and lets nothing be received before it looks.
+            self.intake.close();
+            list.clone()
+        });
         match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(list)?,
             _ => consumer.assign(list)?,
@@ -142,8 +182,8 @@ impl Context {
         let revoked: Vec<Partition> = partitions(list).collect();
         let lost = consumer.assignment_lost();
         if !lost {
-            let committable = self.intake.leave(&revoked, self.revoke_timeout);
-            self.commit_these(consumer, committable);
+            let checkpoints = self.intake.leave(&revoked, self.revoke_timeout);
+            self.commit_these(consumer, checkpoints);
         }
         // Also what was lost without asking.
         self.intake.lose(&revoked);
@@ -202,18 +242,23 @@ impl ConsumerContext for Context {
         let mut refused = TopicPartitionList::new();
         {
             let mut books = self.books();
-            for element in offsets.elements() {
-                let partition = Partition { topic: element.topic().into(), id: element.partition() };
+            for element in &offsets.elements() {
+                let partition = partition_of(element);
                 match (element.error(), element.offset()) {
                     (Ok(()), rdkafka::Offset::Offset(next)) => {
+                        let metadata = element.metadata().to_owned();
+                        let checkpoint = Checkpoint { next: NextOffset(next), metadata };
                         // librdkafka may send a refused commit again after a newer one: then the newer one is
                         // asked for again.
-                        if books.requested.get(&partition) != Some(&NextOffset(next)) {
+                        if books.requested.get(&partition) != Some(&checkpoint) {
                             books.requested.remove(&partition);
                         }
-                        books.confirmed.insert(partition, NextOffset(next));
+                        books.confirmed.insert(partition, checkpoint);
                     }
                     (Err(error), _) => {
+                        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OffsetMetadataTooLarge) {
+                            books.without_metadata = true;
+                        }
                         telemetry::commit_failed(&error);
                         let _ = add(&mut refused, &partition, None);
                     }
@@ -225,12 +270,12 @@ impl ConsumerContext for Context {
     }
 }
 
+pub(super) fn partition_of(element: &TopicPartitionListElem<'_>) -> Partition {
+    Partition { topic: element.topic().into(), id: element.partition() }
+}
+
 fn partitions(list: &TopicPartitionList) -> impl Iterator<Item = Partition> {
-    list.elements()
-        .into_iter()
-        .map(|element| Partition { topic: element.topic().into(), id: element.partition() })
-        .collect::<Vec<_>>()
-        .into_iter()
+    list.elements().iter().map(partition_of).collect::<Vec<_>>().into_iter()
 }
 
 fn list_of<'a>(partitions: impl IntoIterator<Item = &'a Partition>) -> TopicPartitionList {
@@ -241,7 +286,18 @@ fn list_of<'a>(partitions: impl IntoIterator<Item = &'a Partition>) -> TopicPart
     list
 }
 
-fn add(list: &mut TopicPartitionList, partition: &Partition, next: Option<NextOffset>) -> KafkaResult<()> {
-    let offset = next.map_or(rdkafka::Offset::Invalid, |next| rdkafka::Offset::Offset(next.0));
-    list.add_partition_offset(&partition.topic, partition.id, offset)
+/// Adds a partition with what is to be committed for it.
+pub(crate) fn add(
+    list: &mut TopicPartitionList,
+    partition: &Partition,
+    checkpoint: Option<&Checkpoint>,
+) -> KafkaResult<()> {
+    let mut element = list.add_partition(&partition.topic, partition.id);
+    if let Some(Checkpoint { next, metadata }) = checkpoint {
+        element.set_offset(rdkafka::Offset::Offset(next.0))?;
+        if !metadata.is_empty() {
+            element.set_metadata(metadata);
+        }
+    }
+    Ok(())
 }
