@@ -81,6 +81,12 @@ fn check(rig: &Rig, outcome: &Outcome, expect: Expect, case: &str) {
         .map(|result| (result.status, result.error_kind, result.task.attempt))
         .collect();
     let failed = |kind: Kind| Some(kind.as_str().to_owned());
+    let dead: Vec<_> = rig.results.dead_letters();
+    let dead: Vec<_> = dead.iter().map(|letter| (letter.kind.as_str(), letter.attempts)).collect();
+    match expect {
+        Failed { kind, attempt } => assert_eq!(dead, [(kind.as_str(), attempt)], "{case}"),
+        Success { .. } | Stopped { .. } => assert_eq!(dead, [], "{case}: only what failed for good is dead"),
+    }
     match expect {
         Success { attempt } => assert_eq!(published, [(ResultStatus::Success, None, attempt)], "{case}"),
         Failed { kind, attempt } => {

@@ -8,6 +8,8 @@
     reason = "a test fails by panicking, and says aloud what it skips"
 )]
 
+/// Messages of failed tasks: kept whole, listed, sent again once.
+mod dead_letters;
 /// Licences and advisories of what the program stands on.
 mod dependencies;
 /// Every stage × every way to fail: what becomes of the task, and what is committed.

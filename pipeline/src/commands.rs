@@ -72,7 +72,7 @@ enum Command {
 }
 
 const RUN_HELP: &str = "Configuration: environment variables, or a .env file in the working directory.\n  \
-    KAFKA_BOOTSTRAP_SERVERS  KAFKA_TOPIC_TASKS  KAFKA_RESULT_TOPIC  KAFKA_GROUP_ID\n  \
+    KAFKA_BOOTSTRAP_SERVERS  KAFKA_TOPIC_TASKS  KAFKA_RESULT_TOPIC  KAFKA_DLQ_TOPIC  KAFKA_GROUP_ID\n  \
     OBS_SERVER  OBS_ACCESS_KEY  OBS_SECRET_KEY  OBS_SOURCE_BUCKET  OBS_DEST_BUCKET\n  \
     POOL_SIZE  LOG_FORMAT=json|pretty  LOG_LANG=en|zh\n\
     All of them, with meanings and defaults: docs/configuration.md\n\n\
@@ -132,7 +132,8 @@ impl Topics {
         tasks.sort_unstable();
         tasks.dedup();
         let mut created = create_topics(kafka, &tasks, self.partitions, self.replication).await?;
-        created.extend(create_topics(kafka, &[&kafka.result_topic], None, self.replication).await?);
+        let outcomes = [kafka.result_topic.as_str(), kafka.dlq_topic.as_str()];
+        created.extend(create_topics(kafka, &outcomes, None, self.replication).await?);
         Ok(created)
     }
 }

@@ -54,6 +54,8 @@ pub struct Kafka {
     pub topic_tasks: String,
     /// `KAFKA_RESULT_TOPIC`.
     pub result_topic: String,
+    /// `KAFKA_DLQ_TOPIC`: where the messages of failed tasks go, as they were.
+    pub dlq_topic: String,
     /// `KAFKA_GROUP_ID`.
     pub group_id: String,
     /// `KAFKA_GROUP_INSTANCE_ID`: static membership, so that a planned restart moves no partition.

@@ -7,10 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::{ClientConfig, ClientContext};
+use rdkafka::message::{BorrowedMessage, Header, Headers, OwnedHeaders};
+use rdkafka::producer::FutureRecord;
+use rdkafka::{ClientConfig, ClientContext, Message as _};
 
 use crate::config::{Kafka, SecurityProtocol};
 use crate::failure::{Failure, Kind, Stage};
+use crate::message::Message;
 use crate::telemetry;
 
 pub mod inspect;
@@ -79,6 +82,24 @@ impl ClientContext for Noting {
 }
 
 impl ConsumerContext for Noting {}
+
+/// A message that came, copied.
+pub fn message_of(message: &BorrowedMessage<'_>) -> Message {
+    let headers = message.headers().into_iter().flat_map(Headers::iter);
+    let headers = headers.map(|header| (header.key, header.value));
+    Message::copy(message.key(), message.payload(), headers, message.timestamp().to_millis())
+}
+
+/// A message that goes to a topic.
+pub fn record_of<'a>(topic: &'a str, message: &'a Message) -> FutureRecord<'a, [u8], [u8]> {
+    let mut headers = OwnedHeaders::new_with_capacity(message.headers.len());
+    for (key, value) in &message.headers {
+        headers = headers.insert(Header { key, value: value.as_deref() });
+    }
+    let (key, payload) = (message.key.as_deref(), message.value.as_deref());
+    let record = FutureRecord { key, payload, timestamp: message.timestamp, ..FutureRecord::to(topic) };
+    record.headers(headers)
+}
 
 /// Whether an error means that this client will never be served, and what to do about it.
 pub fn refusal(code: Code) -> Option<(Kind, &'static str)> {

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Modules in reading order: [`path`] is the chain, [`worker`] the loop around it; [`task`], [`source`],
-//! [`admit`], [`download`], [`parse`], [`upload`], [`publish`] and [`commit`] are its parts; [`failure`],
-//! [`budget`], [`storage`], [`kafka`], [`config`] (with [`pattern`]) and [`telemetry`] serve them; [`keep`] leaves
+//! [`admit`], [`download`], [`parse`], [`upload`], [`publish`] and [`commit`] are its parts; [`message`],
+//! [`dead_letter`], [`failure`], [`budget`], [`storage`], [`kafka`], [`config`] (with [`pattern`]) and [`telemetry`] serve them; [`keep`] leaves
 //! copies for people; [`generator`] makes tasks of objects, [`results`] reads what became of them; [`commands`] is the
 //! program.
 //!
@@ -18,6 +18,7 @@
 pub mod path;
 pub mod worker;
 
+pub mod message;
 pub mod task;
 
 pub mod source;
@@ -27,6 +28,7 @@ pub mod download;
 pub mod parse;
 pub mod upload;
 
+pub mod dead_letter;
 pub mod publish;
 
 pub mod commit;

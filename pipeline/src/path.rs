@@ -25,6 +25,7 @@ use crate::commit::Generation;
 use crate::config::Worker;
 use crate::download::Object;
 use crate::failure::{Failure, Kind, Stage, Status};
+use crate::message::Message;
 use crate::parse::Parsed;
 use crate::source::{Claim, Hold};
 use crate::task::{self, Position, Task};
@@ -147,6 +148,8 @@ pub struct Job {
     pub generation: Generation,
     /// 1 for the first try under this assignment.
     pub attempt: u32,
+    /// The message, as it came.
+    pub message: Arc<Message>,
     /// What to read.
     pub source: Place,
     /// What to write.
@@ -333,12 +336,13 @@ impl Job {
             position: claim.position().clone(),
             generation: claim.generation(),
             attempt: claim.attempt,
+            message: Arc::clone(&claim.message),
             source: Place::default(),
             destination: Place::default(),
             size: None,
             begun: Instant::now(),
         };
-        let task = match task::parse(&claim.payload) {
+        let task = match task::parse(claim.message.payload()) {
             Ok(task) => task,
             Err(error) => {
                 let context = format!("the message at {} is no task", job.position);

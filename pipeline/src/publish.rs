@@ -1,7 +1,8 @@
 //! Publish: what became of a task, as a message on the result topic.
 //!
 //! Promises: the messages are those of the user's guide, extended and never changed, so readers written for it
-//! go on working; the stage ends when the broker has confirmed the message, and not before.
+//! go on working; a failure is a dead letter besides; the stage ends when the broker has confirmed all of it, and not
+//! before.
 //!
 //! Never: a decision about the task. What is announced was decided by the path.
 
@@ -9,14 +10,36 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::WorkerType;
+use crate::dead_letter::DeadLetter;
 use crate::failure::{Failure, Kind, Stage, Status};
-use crate::path::{Job, Place, Success};
+use crate::message::Message;
+use crate::path::{Job, Outcome, Place, Success};
 
 pub mod kafka;
 pub mod memory;
 
 /// The longest `error` of a result: a parser's panic may say anything, and the broker limits messages.
 const ERROR_CHARACTERS_MAX: usize = 4_000;
+
+/// What is announced about a settled task: all of it, or it counts for nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notice {
+    /// For the result topic.
+    pub result: ResultMessage,
+    /// For the dead-letter topic, when the task failed.
+    pub dead_letter: Option<Message>,
+}
+
+impl Notice {
+    /// The notice about a task that is settled now. `worker`: by whom.
+    pub fn new(job: &Job, outcome: &Outcome, worker_type: WorkerType, worker: &str) -> Notice {
+        let letter = outcome.as_ref().as_ref().err().map(|failure| DeadLetter::new(job, failure, worker));
+        Notice {
+            result: ResultMessage::new(job, outcome, worker_type),
+            dead_letter: letter.as_ref().map(DeadLetter::message),
+        }
+    }
+}
 
 /// A message of the result topic. The first seven fields are the guide's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -185,6 +208,7 @@ mod tests {
             generation: crate::commit::Ledger::default().assign(partition.clone()),
             position: Position { partition, offset: Offset(17) },
             attempt: 1,
+            message: std::sync::Arc::default(),
             source: Place { bucket: "input-bucket".into(), key: "data/input.csv".into() },
             destination: Place { bucket: "output-bucket".into(), key: "data/input.csv.parsed.json".into() },
             size: Some(512),

@@ -17,13 +17,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::commit::{
     Checkpoint, Fenced, Generation, Ledger, METADATA_BYTES_MAX, Metadata, Offsets, Refused, Standing, Ticket,
 };
 use crate::failure::Failure;
+use crate::message::Message;
 use crate::task::{NextOffset, Partition, Position};
 
 pub mod kafka;
@@ -70,7 +70,7 @@ pub enum Hold {
 #[derive(Debug)]
 pub struct Claim {
     /// The message.
-    pub payload: Bytes,
+    pub message: Arc<Message>,
     /// 1 for the first try under this assignment.
     pub attempt: u32,
     ticket: Ticket,
@@ -296,7 +296,7 @@ impl Intake {
     ///
     /// # Errors
     /// [`Refused`] when the intake has ended, the partition is not assigned, or the offset was seen or finished before.
-    pub fn receive(self: &Arc<Self>, position: Position, payload: Bytes) -> Result<Claim, Refused> {
+    pub fn receive(self: &Arc<Self>, position: Position, message: Arc<Message>) -> Result<Claim, Refused> {
         let mut state = self.lock();
         if !state.open {
             return Err(Refused::Closed);
@@ -310,7 +310,7 @@ impl Intake {
         let hold = assignment.hold.subscribe();
         let place = Place { intake: Arc::clone(self), partition, generation };
         drop(state);
-        Ok(Claim { payload, attempt: 1, ticket, hold, place })
+        Ok(Claim { message, attempt: 1, ticket, hold, place })
     }
 
     /// The partitions that must not deliver now: a bound is reached, or intake has ended. With hysteresis,

@@ -1,7 +1,7 @@
 //! Tasks: what a message of the task topic asks for, and where that message lies.
 //!
 //! Promises: a message either becomes a [`Task`] or an error that says why not; fields this version does
-//! not know are kept, not lost. A storage's own notification of a new object is a task, too (`task/notification.rs`).
+//! not know are ignored (a dead letter has the whole message). A storage's own notification of a new object is a task, too (`task/notification.rs`).
 //!
 //! Never: no clock, no runtime, no Kafka: bytes in, values out.
 
@@ -80,8 +80,6 @@ pub struct Task {
     pub dest_key: Option<String>,
     /// Bytes, as the generator saw it. Informative.
     pub size: Option<u64>,
-    /// Every other field, kept as it came (`last_modified`, `generated_at`, and whatever comes).
-    pub rest: Map<String, Value>,
 }
 
 /// Why a message is no task.
@@ -144,7 +142,7 @@ pub fn parse(payload: &[u8]) -> Result<Task, NotATask> {
     let dest_bucket = take_string(&mut fields, "dest_bucket")?;
     let dest_key = take_string(&mut fields, "dest_key")?;
     let size = fields.get("size").and_then(Value::as_u64);
-    Ok(Task { key, bucket, dest_bucket, dest_key, size, rest: fields })
+    Ok(Task { key, bucket, dest_bucket, dest_key, size })
 }
 
 /// A missing, null or empty string is absent: generators write all three.
@@ -175,7 +173,6 @@ mod tests {
         assert_eq!(task.dest_bucket.as_deref(), Some("processed-bucket"));
         assert_eq!(task.dest_key.as_deref(), Some("processed/input.csv.json"));
         assert_eq!(task.size, Some(1024));
-        assert_eq!(task.rest["generated_at"], "2025-08-25T12:05:00Z");
     }
 
     #[test]
@@ -199,10 +196,9 @@ mod tests {
     }
 
     #[test]
-    fn informative_fields_never_break_a_task_and_unknown_ones_are_kept() {
+    fn informative_and_unknown_fields_never_break_a_task() {
         let task =
             parse(br#"{"key":"a.csv","size":"big","bucket":null,"dest_key":"","colour":"red"}"#).unwrap();
         assert_eq!((task.size, task.bucket, task.dest_key), (None, None, None));
-        assert_eq!(task.rest["colour"], "red");
     }
 }

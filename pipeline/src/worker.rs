@@ -28,6 +28,7 @@ use crate::budget::Budget;
 use crate::config::{Config, Worker};
 use crate::download::Download;
 use crate::failure::{Failure, Kind, Stage};
+use crate::kafka::inspect::demand_topics;
 use crate::keep::Keep;
 use crate::parse::{CpuPool, Parse};
 use crate::path::{Bounds, Defaults, Outcome, Settled, Stages, Verdict, Work, path};
@@ -67,6 +68,9 @@ async fn run_unheard(config: &Config, shutdown: impl Future<Output = ()>) -> Res
     let storage = Storage::new(&config.storage)?;
     // Before a task is taken: a misspelt bucket must not turn a topic into failures.
     storage.check().await?;
+    if kafka.enable_producer {
+        demand_topics(kafka, &[&kafka.result_topic, &kafka.dlq_topic]).await?;
+    }
     let publish: Arc<dyn Work<Outcome, ()>> = match kafka.enable_producer {
         true => Arc::new(publish::kafka::Publish::new(kafka, worker.worker_type, worker.publish_timeout)?),
         false => Arc::new(publish::memory::Silent),

@@ -85,6 +85,7 @@ const WRONG: &[(&str, &str)] = &[
     ("KAFKA_BOOTSTRAP_SERVERS", "localhost"),
     ("KAFKA_TOPIC_TASKS", "a topic"),
     ("KAFKA_RESULT_TOPIC", "ergebnisse/ü"),
+    ("KAFKA_DLQ_TOPIC", "dead letters"),
     ("KAFKA_AUTO_OFFSET_RESET", "newest"),
     ("KAFKA_ENABLE_AUTO_COMMIT", "perhaps"),
     ("KAFKA_AUTO_COMMIT_INTERVAL_MS", "1"),

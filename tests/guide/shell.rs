@@ -111,6 +111,7 @@ impl Shell {
         let topics = Topics {
             tasks: format!("{prefix}file-processing-tasks"),
             results: format!("{prefix}file-processing-results"),
+            dead_letters: format!("{prefix}file-processing-dead-letters"),
             group: format!("{prefix}obs-workers"),
         };
         let buckets = vec!["input-files".to_owned(), "processed-files".to_owned()];
@@ -209,8 +210,7 @@ impl Shell {
             .spawn()
             .expect("bash should start");
         // A console consumer's reading of the results, in the place of a worker's reading of tasks.
-        let reading =
-            Topics { tasks: self.topics.results.clone(), results: self.topics.results.clone(), group };
+        let reading = Topics { tasks: self.topics.results.clone(), group, ..self.topics.clone() };
         Running { child, text: text.to_owned(), folder, bootstrap: self.bootstrap.clone(), reading }
     }
 }

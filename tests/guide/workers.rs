@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kit::kafka::apache;
+use kit::kafka::{Topics, apache};
 use pipeline::config::WorkerType::{self, MultiProcess, SingleProcess};
 use pipeline::publish::{ResultMessage, ResultStatus};
 use serde_json::json;
@@ -123,7 +123,8 @@ async fn groups_by_file_type() {
     let kinds = ["csv", "json", "log"];
     let topics = kinds.map(|kind| own(&format!("{kind}-processing-tasks")));
     let [csv, json, log] = &topics;
-    shell.client.create(&[(csv, 1), (json, 1), (log, 1), (&shell.topics.results, 1)]).await;
+    let Topics { results, dead_letters, .. } = &shell.topics;
+    shell.client.create(&[(csv, 1), (json, 1), (log, 1), (results, 1), (dead_letters, 1)]).await;
     for kind in kinds {
         for number in 0..3 {
             shell.server.put("input-files", &format!("{number}.{kind}"), "a\n1\n");

@@ -12,7 +12,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use pipeline::dead_letter::DeadLetter;
+use pipeline::kafka::{message_of, record_of};
+use pipeline::message::Message;
 use pipeline::publish::ResultMessage;
+use pipeline::task::{self, Partition, Position};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::FromClientConfig;
@@ -20,7 +24,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use serde_json::Value;
 
 /// For one request of a test's own clients.
@@ -117,7 +121,8 @@ impl Drop for Apache {
     }
 }
 
-/// librdkafka's in-process broker, with a task topic of so many partitions and a result topic.
+/// librdkafka's in-process broker, with a task topic of so many partitions, a result topic and a
+/// dead-letter topic.
 ///
 /// # Panics
 /// When it cannot be started.
@@ -125,6 +130,7 @@ pub fn mock(topics: &Topics, partitions: i32) -> MockCluster<'static, DefaultPro
     let cluster = MockCluster::new(1).expect("the mock cluster should start");
     cluster.create_topic(&topics.tasks, partitions, 1).expect("a topic on the mock cluster");
     cluster.create_topic(&topics.results, 1, 1).expect("a topic on the mock cluster");
+    cluster.create_topic(&topics.dead_letters, 1, 1).expect("a topic on the mock cluster");
     cluster
 }
 
@@ -142,6 +148,8 @@ pub struct Topics {
     pub tasks: String,
     /// The result topic.
     pub results: String,
+    /// The dead-letter topic.
+    pub dead_letters: String,
     /// The consumer group.
     pub group: String,
 }
@@ -154,6 +162,7 @@ impl Topics {
         Topics {
             tasks: format!("{name}-tasks"),
             results: format!("{name}-results"),
+            dead_letters: format!("{name}-dead-letters"),
             group: format!("{name}-group"),
         }
     }
@@ -178,12 +187,13 @@ impl Client {
         Client { config, producer, topics: topics.clone() }
     }
 
-    /// Creates the test's topics: tasks in so many partitions, results in one.
+    /// Creates the test's topics: tasks in so many partitions, results and dead letters in one each.
     ///
     /// # Panics
     /// When the broker refuses.
     pub async fn create_topics(&self, partitions: i32) {
-        self.create(&[(&self.topics.tasks, partitions), (&self.topics.results, 1)]).await;
+        let Topics { tasks, results, dead_letters, .. } = &self.topics;
+        self.create(&[(tasks, partitions), (results, 1), (dead_letters, 1)]).await;
     }
 
     /// Creates topics of so many partitions.
@@ -191,13 +201,27 @@ impl Client {
     /// # Panics
     /// When the broker refuses.
     pub async fn create(&self, topics: &[(&str, i32)]) {
-        let admin = AdminClient::<DefaultClientContext>::from_config(&self.config).expect("an admin client");
         let topics = topics
             .iter()
             .map(|(topic, partitions)| NewTopic::new(topic, *partitions, TopicReplication::Fixed(1)));
         let topics: Vec<NewTopic<'_>> = topics.collect();
+        self.create_new(&topics).await;
+    }
+
+    /// Creates a topic of one partition that takes only messages up to so many bytes.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    pub async fn create_for_small(&self, topic: &str, bytes_max: u32) {
+        let bytes_max = bytes_max.to_string();
+        let topic = NewTopic::new(topic, 1, TopicReplication::Fixed(1)).set("max.message.bytes", &bytes_max);
+        self.create_new(&[topic]).await;
+    }
+
+    async fn create_new(&self, topics: &[NewTopic<'_>]) {
+        let admin = AdminClient::<DefaultClientContext>::from_config(&self.config).expect("an admin client");
         let created =
-            admin.create_topics(&topics, &AdminOptions::new()).await.expect("the broker should answer");
+            admin.create_topics(topics, &AdminOptions::new()).await.expect("the broker should answer");
         for topic in created {
             topic.expect("the topic should be created");
         }
@@ -233,21 +257,55 @@ impl Client {
     /// # Panics
     /// When the topic cannot be read, or a message is no JSON.
     pub fn messages(&self, topic: &str) -> Vec<Value> {
-        let consumer = self.consumer();
+        let read = self.read(topic);
+        read.iter().map(|(_, message)| serde_json::from_slice(message.payload()).expect("JSON")).collect()
+    }
+
+    /// Every message of a topic so far, all its partitions; of transactions those that were committed.
+    ///
+    /// # Panics
+    /// When the topic cannot be read.
+    pub fn read(&self, topic: &str) -> Vec<(Position, Message)> {
+        let mut config = self.config.clone();
+        config.set("group.id", &self.topics.group).set("enable.auto.commit", "false");
+        config.set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = config.create().expect("a consumer");
         let metadata = consumer.fetch_metadata(Some(topic), REQUEST).expect("metadata");
         let mut list = TopicPartitionList::new();
-        let mut left = 0;
         for partition in metadata.topics()[0].partitions() {
-            let (begin, end) = consumer.fetch_watermarks(topic, partition.id(), REQUEST).expect("watermarks");
-            left += end - begin;
             list.add_partition_offset(topic, partition.id(), Offset::Beginning).expect("a partition");
         }
         consumer.assign(&list).expect("an assignment");
-        let next = || consumer.poll(REQUEST).expect("a message before the end").expect("a readable topic");
-        let json = |message: rdkafka::message::BorrowedMessage<'_>| {
-            serde_json::from_slice(message.payload().unwrap_or_default()).expect("JSON")
-        };
-        (0..left).map(|_| json(next())).collect()
+        let (mut unread, mut messages) = (list.count(), Vec::new());
+        while unread > 0 {
+            match consumer.poll(REQUEST).expect("a message or the end") {
+                Ok(message) => {
+                    let partition = Partition { topic: topic.into(), id: message.partition() };
+                    let position = Position { partition, offset: task::Offset(message.offset()) };
+                    messages.push((position, message_of(&message)));
+                }
+                Err(KafkaError::PartitionEOF(_)) => unread -= 1,
+                Err(error) => panic!("{topic} cannot be read: {error}"),
+            }
+        }
+        messages
+    }
+
+    /// Every dead letter so far.
+    ///
+    /// # Panics
+    /// When the topic cannot be read, or has something else.
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        let read = self.read(&self.topics.dead_letters).into_iter();
+        read.map(|(_, message)| DeadLetter::read(message).expect("a dead letter")).collect()
+    }
+
+    /// Sends one message to a topic, as it is.
+    ///
+    /// # Panics
+    /// When the broker does not confirm.
+    pub async fn send_message(&self, topic: &str, message: &Message) {
+        self.producer.send(record_of(topic, message), REQUEST).await.expect("the broker should confirm");
     }
 
     /// Waits until there are at least so many results, and returns all of them.

@@ -14,6 +14,7 @@ pub fn variables(bootstrap: &str, topics: &Topics, server: &ObsServer) -> Vec<(S
         ("KAFKA_BOOTSTRAP_SERVERS", bootstrap),
         ("KAFKA_TOPIC_TASKS", &topics.tasks),
         ("KAFKA_RESULT_TOPIC", &topics.results),
+        ("KAFKA_DLQ_TOPIC", &topics.dead_letters),
         ("KAFKA_GROUP_ID", &topics.group),
         ("KAFKA_SESSION_TIMEOUT_MS", "6000"),
         ("KAFKA_HEARTBEAT_INTERVAL_MS", "300"),

@@ -57,6 +57,7 @@ fn kafka(reader: &mut Reader) -> Kafka {
         bootstrap_servers: reader.text_or("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
         topic_tasks: reader.text_or("KAFKA_TOPIC_TASKS", "file-processing-tasks"),
         result_topic: reader.text_or("KAFKA_RESULT_TOPIC", "file-processing-results"),
+        dlq_topic: reader.text_or("KAFKA_DLQ_TOPIC", "file-processing-dead-letters"),
         group_id: reader.text_or("KAFKA_GROUP_ID", "obs-workers"),
         group_instance_id: reader.text("KAFKA_GROUP_INSTANCE_ID"),
         auto_offset_reset: reader.choice(
@@ -72,11 +73,16 @@ fn kafka(reader: &mut Reader) -> Kafka {
         security: security(reader),
         options: librdkafka(reader),
     };
-    for (name, topic) in
-        [("KAFKA_TOPIC_TASKS", &kafka.topic_tasks), ("KAFKA_RESULT_TOPIC", &kafka.result_topic)]
-    {
+    for (name, topic) in [
+        ("KAFKA_TOPIC_TASKS", &kafka.topic_tasks),
+        ("KAFKA_RESULT_TOPIC", &kafka.result_topic),
+        ("KAFKA_DLQ_TOPIC", &kafka.dlq_topic),
+    ] {
         reader.refuse_unless(is_topic(topic), name, "a topic name: at most 249 of a-z A-Z 0-9 . _ -");
     }
+    let is_own = ![&kafka.topic_tasks, &kafka.result_topic].contains(&&kafka.dlq_topic);
+    // Among the tasks a dead letter would fail again, for ever.
+    reader.refuse_unless(is_own, "KAFKA_DLQ_TOPIC", "a topic of its own, for nothing but dead letters");
     let is_broker = |broker: &str| {
         broker
             .trim()

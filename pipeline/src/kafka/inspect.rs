@@ -14,6 +14,9 @@ use crate::kafka::{Noting, client_config, refusal, rights, setup_failure};
 /// For one answer of the broker: a person waits.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// For a look that may as well fail: the start of a worker should not wait long for it.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// A client that only looks. Every method blocks until the broker answers or the time is up.
 pub struct Inspector {
     consumer: BaseConsumer<Noting>,
@@ -60,18 +63,21 @@ impl Inspector {
     /// [`Kind::Misconfigured`] when there is no such topic.
     pub fn partitions(&self, topic: &str) -> Result<Vec<i32>, Failure> {
         let what = format!("could not look at the topic {topic}");
-        let metadata = self
-            .consumer
-            .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
-            .map_err(|error| failure(&what, "KAFKA_BOOTSTRAP_SERVERS", error))?;
+        match self.find(topic, REQUEST_TIMEOUT) {
+            Ok(Some(partitions)) => Ok(partitions),
+            Ok(None) => Err(absent(topic)),
+            Err(error) => Err(failure(&what, "KAFKA_BOOTSTRAP_SERVERS and the rights on it", error)),
+        }
+    }
+
+    /// The partitions of a topic; none when it does not exist.
+    fn find(&self, topic: &str, timeout: Duration) -> Result<Option<Vec<i32>>, KafkaError> {
+        let metadata = self.consumer.fetch_metadata(Some(topic), timeout)?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         match found.map(|found| (found.error().map(Code::from), found.partitions())) {
-            Some((Some(Code::UnknownTopicOrPartition | Code::UnknownTopic), _)) | None => {
-                let context = format!("the topic {topic} does not exist; create it (--create-topics)");
-                Err(Failure::new(Stage::Claim, Kind::Misconfigured, context))
-            }
-            Some((Some(code), _)) => Err(failure(&what, "the rights on it", KafkaError::MetadataFetch(code))),
-            Some((None, partitions)) => Ok(partitions.iter().map(|partition| partition.id()).collect()),
+            Some((Some(Code::UnknownTopicOrPartition | Code::UnknownTopic), _)) | None => Ok(None),
+            Some((Some(code), _)) => Err(KafkaError::MetadataFetch(code)),
+            Some((None, partitions)) => Ok(Some(partitions.iter().map(|partition| partition.id()).collect())),
         }
     }
 
@@ -122,6 +128,27 @@ impl Inspector {
         };
         read().map_err(|error| failure(&what, "KAFKA_GROUP_ID and the rights on it", error))
     }
+}
+
+/// Refuses to begin while a topic that outcomes go to is known not to exist: the first failed task would find out.
+/// Brokers that do not answer are waited for by others.
+///
+/// # Errors
+/// [`Kind::Misconfigured`] when one does not exist.
+pub async fn demand_topics(kafka: &Kafka, topics: &[&str]) -> Result<(), Failure> {
+    let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
+    let inspector = Inspector::new(kafka)?;
+    let look =
+        move || topics.into_iter().find(|topic| matches!(inspector.find(topic, LOOK_TIMEOUT), Ok(None)));
+    match tokio::task::spawn_blocking(look).await {
+        Ok(Some(topic)) => Err(absent(&topic)),
+        _ => Ok(()),
+    }
+}
+
+fn absent(topic: &str) -> Failure {
+    let context = format!("the topic {topic} does not exist; create it (--create-topics)");
+    Failure::new(Stage::Claim, Kind::Misconfigured, context)
 }
 
 fn demand(has: bool, lack: &str) -> Result<(), Failure> {

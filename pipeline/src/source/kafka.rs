@@ -17,7 +17,6 @@ use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use rdkafka::Message;
 use rdkafka::consumer::{Consumer, ConsumerGroupMetadata, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -28,9 +27,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use crate::commit::Refused;
 use crate::config::{Kafka, OffsetReset};
 use crate::failure::{Failure, Kind, Stage};
-use crate::kafka::{client_config, refusal, setup_failure};
+use crate::kafka::{client_config, message_of, refusal, setup_failure};
 use crate::source::{Bounds, Claim, Intake, Source};
-use crate::task::{Offset, PAYLOAD_BYTES_MAX, Partition, Position};
+use crate::task::{Offset, Partition, Position};
 use crate::telemetry;
 
 mod commit_async;
@@ -261,19 +260,16 @@ async fn poll(
 fn receive(message: &BorrowedMessage<'_>, intake: &Arc<Intake>, claims: Option<&mpsc::Sender<Claim>>) {
     let partition = Partition { topic: message.topic().into(), id: message.partition() };
     let position = Position { partition, offset: Offset(message.offset()) };
-    // Copied, not borrowed: a borrowed message pins the whole fetch buffer for as long as the work takes.
-    let payload = message.payload().unwrap_or_default();
-    // One byte beyond what a task may have is enough to see that it is none.
-    let payload = Bytes::copy_from_slice(&payload[..payload.len().min(PAYLOAD_BYTES_MAX + 1)]);
+    let message = Arc::new(message_of(message));
     // After the end of the intake nothing is received any more: the offset stays with the broker.
     let Some(claims) = claims else { return };
-    let mut received = intake.receive(position.clone(), payload.clone());
+    let mut received = intake.receive(position.clone(), Arc::clone(&message));
     if received.as_ref().is_err_and(|refused| *refused == Refused::AlreadyReceived) {
         // Offsets only go back when the topic was made anew or cut: what they name now was not seen before. Another
         // generation begins; at worst tasks run again.
         telemetry::offsets_went_back(&position);
         intake.assign(position.partition.clone());
-        received = intake.receive(position.clone(), payload);
+        received = intake.receive(position.clone(), message);
     }
     match received {
         Ok(claim) => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::message::Message;
 use crate::source::{Bounds, Intake, Source};
 use crate::task::{Offset, Partition, Position};
 
@@ -44,7 +45,9 @@ async fn deliver(
             break;
         }
         let offset = Offset((index / partitions.len()) as i64);
-        let Ok(claim) = intake.receive(Position { partition, offset }, payload) else { break };
+        let Ok(claim) = intake.receive(Position { partition, offset }, Arc::new(Message::of(payload))) else {
+            break;
+        };
         if claims.send(claim).await.is_err() {
             break;
         }

@@ -8,7 +8,7 @@ fn partition(id: i32) -> Partition {
 }
 
 fn receive(intake: &Arc<Intake>, id: i32, offset: i64) -> Result<Claim, Refused> {
-    intake.receive(Position { partition: partition(id), offset: Offset(offset) }, Bytes::new())
+    intake.receive(Position { partition: partition(id), offset: Offset(offset) }, Arc::default())
 }
 
 #[test]

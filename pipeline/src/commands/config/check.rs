@@ -57,7 +57,7 @@ fn brokers(kafka: &Kafka, routes: &Routes) -> Vec<Check> {
         // Nothing else can be asked.
         Err(failure) => return vec![Check::new("brokers", Err(failure))],
     };
-    let Kafka { topic_tasks, result_topic, group_id, .. } = kafka;
+    let Kafka { topic_tasks, result_topic, dlq_topic, group_id, .. } = kafka;
     let topic = |topic: &str, read| {
         let partitions = inspector.partitions(topic)?;
         inspector.demand_topic(topic, read)?;
@@ -75,11 +75,13 @@ fn brokers(kafka: &Kafka, routes: &Routes) -> Vec<Check> {
         Check::new("brokers", Ok(format!("{count} at {}", kafka.bootstrap_servers))),
         Check::new("clients", clients(kafka)),
         Check::new("tasks", described(topic_tasks, tasks, "read")),
-        match kafka.enable_producer {
-            true => Check::new("results", described(result_topic, topic(result_topic, false), "written")),
-            false => Check::new("results", Ok("none are published".to_owned())),
-        },
     ];
+    for (name, outcomes) in [("results", result_topic), ("dead letters", dlq_topic)] {
+        checks.push(match kafka.enable_producer {
+            true => Check::new(name, described(outcomes, topic(outcomes, false), "written")),
+            false => Check::new(name, Ok("none are published".to_owned())),
+        });
+    }
     for route in routes.topics() {
         checks.push(Check::new("route", described(route, topic(route, false), "written")));
     }

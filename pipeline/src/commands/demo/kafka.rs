@@ -18,6 +18,7 @@ impl Broker {
             let cluster = MockCluster::new(1)?;
             cluster.create_topic("file-processing-tasks", partitions, 1)?;
             cluster.create_topic("file-processing-results", 1, 1)?;
+            cluster.create_topic("file-processing-dead-letters", 1, 1)?;
             Ok(cluster)
         };
         let cluster = start().map_err(|error| kafka_error("could not start the broker", &error))?;
