@@ -1,15 +1,19 @@
 //! Dead letters on Apache Kafka: what a failed task leaves behind, and how it is sent again.
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use kit::dataset::sample;
 use kit::kafka::{Apache, Client, Topics, apache};
 use kit::live::{variables, with};
 use kit::obs::{ObsServer, Options};
 use kit::program::Program;
-use pipeline::dead_letter::DeadLetter;
+use pipeline::config::Kafka;
+use pipeline::dead_letter::kafka::{Replayer, survey};
+use pipeline::dead_letter::{Buried, DeadLetter};
+use pipeline::kafka::reader::Begin;
 use pipeline::message::Message;
 use pipeline::task::PAYLOAD_BYTES_MAX;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A broker's topics, a server's buckets, and a worker between them.
 struct Scene {
@@ -36,10 +40,10 @@ impl Scene {
         scene
     }
 
-    /// Runs a worker until every task is finished.
-    async fn work(&self) {
+    /// Runs a worker until there are so many results. (Behind a transaction a lag of 1 stays: its end is an offset.)
+    async fn work(&self, results: usize) {
         let mut worker = Program::start(&["run"], &self.variables);
-        self.client.wait_for_no_lag(1).await;
+        self.client.wait_for_results(results).await;
         worker.signal("TERM");
         assert!(worker.wait().await.success());
     }
@@ -81,7 +85,7 @@ async fn what_fails_is_kept_as_it_came_with_all_that_is_known() {
     for (_, message) in &sent {
         scene.client.send_message(&scene.topics.tasks, message).await;
     }
-    scene.work().await;
+    scene.work(sent.len()).await;
     let letters = scene.client.dead_letters();
     assert_eq!(scene.client.results().len(), sent.len(), "the results are there as well");
     assert_eq!(letters.len(), sent.len() - 1, "{letters:?}");
@@ -137,4 +141,167 @@ async fn a_worker_does_not_begin_without_a_place_for_failures() {
     worker.signal("TERM");
     assert!(worker.wait().await.success());
     assert_eq!(scene.client.dead_letters(), Vec::<DeadLetter>::new(), "made by --create-topics, and empty");
+}
+
+impl Scene {
+    /// Runs `pipeline dlq …` to its end; gives its exit code and what it printed.
+    async fn dlq(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let arguments = [&["dlq"], arguments].concat();
+        let mut program = Program::start(&arguments, &self.variables);
+        let status = program.wait().await;
+        (status.code(), program.all_lines().join("\n"))
+    }
+
+    /// As [`Scene::dlq`], which must end well.
+    async fn dlq_says(&self, arguments: &[&str]) -> String {
+        let (code, printed) = self.dlq(arguments).await;
+        assert_eq!(code, Some(0), "{arguments:?}: {printed}");
+        printed
+    }
+
+    /// Three tasks that fail in two ways, and a message that is none.
+    async fn with_failures(test: &str, broker: &Apache) -> Scene {
+        let scene = Scene::set(test, broker).await;
+        scene.server.put("in", "torn.csv", "a\n\"never closed");
+        for value in [
+            json!({ "key": "a/missing.csv" }).to_string(),
+            json!({ "key": "torn.csv" }).to_string(),
+            json!({ "key": "b/missing.csv" }).to_string(),
+            "no task".to_owned(),
+        ] {
+            scene.client.send_message(&scene.topics.tasks, &message(value)).await;
+        }
+        scene.work(4).await;
+        assert_eq!(scene.client.dead_letters().len(), 4);
+        scene
+    }
+
+    fn tasks(&self) -> Vec<Message> {
+        self.client.read(&self.topics.tasks).into_iter().map(|(_, message)| message).collect()
+    }
+
+    fn config(&self) -> Kafka {
+        Kafka::from_variables(&self.variables.iter().cloned().collect()).unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_listed_by_kind() {
+    let Some(broker) = apache() else { return };
+    let scene = Scene::with_failures("list", broker).await;
+    let listed = scene.dlq_says(&["list", "--json"]).await;
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let kinds: Vec<_> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| (group["error_kind"].as_str(), group["count"].as_u64()))
+        .collect();
+    let one = |kind| (Some(kind), Some(1));
+    assert_eq!(kinds, [(Some("not_found"), Some(2)), one("malformed_file"), one("not_a_task")]);
+    let example = &listed[0]["example"];
+    assert_eq!((&example["key"], &example["replays"]), (&json!("b/missing.csv"), &json!(0)));
+    assert!(listed[0]["first"].as_str() <= listed[0]["last"].as_str());
+    assert!(example["error"].as_str().unwrap().contains("b/missing.csv"), "{example}");
+
+    let table = scene.dlq_says(&["list"]).await;
+    let row = table.lines().find(|line| line.contains("malformed_file")).unwrap();
+    assert!(row.contains("torn.csv") && row.contains(" 1 "), "{table}");
+    for (filter, found) in [
+        (["--key", "a/*"], "not_found"),
+        (["--kind", "malformed_file"], "torn.csv"),
+        (["--since", "1h"], "not_a_task"),
+        (["--since", "2999-01-01"], "no dead letters"),
+        (["--kind", "panicked"], "no dead letters"),
+    ] {
+        let table = scene.dlq_says(&[&["list"], &filter[..]].concat()).await;
+        assert!(table.contains(found), "{filter:?}: {table}");
+    }
+    assert_eq!(scene.dlq(&["list", "--kind", "notfound"]).await.0, Some(2), "a kind that is none");
+}
+
+/// A rehearsal changes nothing; what is sent again is the original, once; what fails again is a new letter.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_is_sent_again_once() {
+    let Some(broker) = apache() else { return };
+    let scene = Scene::with_failures("replay", broker).await;
+    let before = scene.tasks();
+    let choice = ["replay", "--kind", "not_found", "--since", "1h"];
+    let rehearsed = scene.dlq_says(&[&choice[..], &["--dry-run"]].concat()).await;
+    assert!(
+        rehearsed.contains("a/missing.csv") && rehearsed.contains("2 would be sent again"),
+        "{rehearsed}"
+    );
+    assert_eq!((scene.tasks(), scene.client.dead_letters().len()), (before.clone(), 4), "nothing changed");
+
+    // One of the two is there by now.
+    scene.server.put("in", "a/missing.csv", "a\n1\n");
+    let done = scene.dlq_says(&choice).await;
+    assert_eq!(done, format!("2 sent again to {}", scene.topics.tasks));
+    let again = scene.dlq_says(&choice).await;
+    assert_eq!(again, "no dead letters", "not twice");
+    let tasks = scene.tasks();
+    assert_eq!(tasks.len(), before.len() + 2);
+    for (revived, original) in tasks[before.len()..].iter().zip([&before[0], &before[2]]) {
+        assert_eq!((&revived.key, &revived.value), (&original.key, &original.value));
+        assert_eq!(revived.headers[..original.headers.len()], original.headers[..]);
+        assert!(revived.text("pipeline-replay").unwrap().starts_with(&scene.topics.dead_letters));
+        assert_eq!(revived.text("pipeline-replay-count"), Some("1"));
+    }
+    let listed = scene.dlq_says(&["list"]).await;
+    assert!(!listed.contains("not_found"), "what was sent again is not listed: {listed}");
+
+    scene.work(6).await;
+    let results = scene.client.results();
+    let of = |key: &str| results.iter().filter(|result| result.source.key == key).count();
+    assert_eq!((of("a/missing.csv"), of("b/missing.csv")), (2, 2));
+    let listed: Value = serde_json::from_str(&scene.dlq_says(&["list", "--json"]).await).unwrap();
+    let group = listed.as_array().unwrap().iter().find(|group| group["error_kind"] == "not_found").unwrap();
+    assert_eq!((&group["count"], &group["example"]["replays"]), (&json!(1), &json!(1)), "{group}");
+    assert_eq!(group["example"]["key"], "b/missing.csv");
+    scene.dlq_says(&choice).await;
+    assert_eq!(scene.tasks().last().unwrap().text("pipeline-replay-count"), Some("2"));
+}
+
+/// The process dies between sending and committing: a reader of what is committed sees the task once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_breaks_off_sends_nothing_and_the_next_one_all() {
+    let Some(broker) = apache() else { return };
+    let scene = Scene::with_failures("broken", broker).await;
+    let config = scene.config();
+    let letters = async || -> Vec<Buried> {
+        let letters = survey(&config).await.unwrap().letters(&config, Begin::Beginning).await.unwrap();
+        letters.try_collect().await.unwrap()
+    };
+    let dies = Replayer::open(&config).await.unwrap();
+    dies.send(&letters().await).await.unwrap();
+    drop(dies);
+    assert_eq!(scene.tasks().len(), 4, "nothing is sent until all of it is");
+    let done = scene.dlq_says(&["replay"]).await;
+    assert_eq!(done, format!("4 sent again to {}", scene.topics.tasks));
+    assert_eq!(scene.tasks().len(), 8, "each once");
+    assert_eq!(letters().await, []);
+
+    // Two at the same time: the later one ends the earlier one, whatever that has read.
+    scene.work(8).await;
+    let earlier = Replayer::open(&config).await.unwrap();
+    let read = letters().await;
+    assert_eq!(read.len(), 4, "all failed again");
+    let later = Replayer::open(&config).await.unwrap();
+    later.replay(&letters().await).await.unwrap();
+    let refused = earlier.replay(&read).await.unwrap_err();
+    assert!(refused.context.contains("another replay"), "{}", refused.chain());
+    assert_eq!(scene.tasks().len(), 12);
+}
+
+/// What was too long to be kept whole is not sent in part.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_whole_is_not_sent_again() {
+    let Some(broker) = apache() else { return };
+    let scene = Scene::set("cut", broker).await;
+    scene.client.send_message(&scene.topics.tasks, &message(vec![b' '; PAYLOAD_BYTES_MAX + 2])).await;
+    scene.work(1).await;
+    let (code, printed) = scene.dlq(&["replay"]).await;
+    assert_eq!((code, printed.as_str()), (Some(1), "no dead letters"));
+    assert_eq!(scene.tasks().len(), 1);
 }

@@ -168,6 +168,98 @@ async fn every_stage_times_every_fault() {
     }
 }
 
+/// kind → what happens to the task, for every kind there is. Written down once more on purpose: who changes the table of
+/// `failure.rs` changes what operators are told.
+#[tokio::test]
+async fn every_kind_has_its_consequence() {
+    use Kind::*;
+    /// A new try, up to the last one; at once for good; the worker stops; a new try without end.
+    #[derive(Clone, Copy)]
+    enum Row {
+        Retry,
+        Reject,
+        Fatal,
+        Outage,
+    }
+    let table = [
+        (NotATask, Row::Reject),
+        (UnaddressableKey, Row::Reject),
+        (ForbiddenLocation, Row::Reject),
+        (Forbidden, Row::Reject),
+        (NotFound, Row::Reject),
+        (UnsupportedFormat, Row::Reject),
+        (MalformedFile, Row::Reject),
+        (CorruptFile, Row::Reject),
+        (LimitExceeded, Row::Reject),
+        (Panicked, Row::Reject),
+        (ObjectChanged, Row::Retry),
+        (StorageUnavailable, Row::Retry),
+        (StorageDown, Row::Outage),
+        (UploadUnverified, Row::Retry),
+        (TimedOut, Row::Retry),
+        (Cancelled, Row::Retry),
+        (CommitUnconfirmed, Row::Retry),
+        (ResultUndelivered, Row::Retry),
+        (PermissionDenied, Row::Fatal),
+        (Misconfigured, Row::Fatal),
+        (BrokerRefused, Row::Fatal),
+    ];
+    for kind in Kind::ALL {
+        let rows = table.iter().filter(|(other, _)| other == kind).count();
+        assert_eq!(rows, 1, "{kind:?} has a row");
+    }
+    for (kind, row) in table {
+        let (times, expect, retriable) = match row {
+            Row::Retry => (ALWAYS, Failed { kind, attempt: ATTEMPTS }, true),
+            Row::Reject => (ALWAYS, Failed { kind, attempt: 1 }, false),
+            Row::Fatal => (1, Stopped { kind }, false),
+            // More often than there are tries, and still the first one when it ends.
+            Row::Outage => (ATTEMPTS + 2, Success { attempt: 1 }, true),
+        };
+        let (rig, outcome) = run(Stage::Parse, times, Fault::Error(kind)).await;
+        check(&rig, &outcome, expect, kind.as_str());
+        for result in rig.results_of(VICTIM).iter().filter(|result| result.error.is_some()) {
+            assert_eq!(result.retriable, Some(retriable), "{}", kind.as_str());
+            assert_eq!(result.stage.as_deref(), Some("parse"));
+        }
+    }
+}
+
+/// Tasks that wait for their next try hold no place in any stage: with one place in each, and pauses that never end in
+/// a test's time, everything else of the partition is done.
+#[tokio::test]
+async fn waiting_for_another_try_blocks_nothing() {
+    let hour = "3600000";
+    let one = [
+        ("PIPELINE_RETRY_MIN_MS", hour),
+        ("PIPELINE_RETRY_MAX_MS", hour),
+        ("POOL_SIZE", "1"),
+        ("PIPELINE_DOWNLOADS_MAX", "1"),
+        ("PIPELINE_UPLOADS_MAX", "1"),
+        ("PIPELINE_PUBLISHES_MAX", "1"),
+    ];
+    for stage in STAGES {
+        let rig = Rig::new(&one);
+        let mut tasks = Vec::new();
+        // More that fail than any stage has places.
+        for number in 0..20 {
+            for key in [format!("{number}.{VICTIM}"), format!("{number}.csv")] {
+                rig.put(&key, "a\n1\n").await;
+                tasks.push(task(&key));
+            }
+        }
+        let mut stages = rig.stages();
+        insert(&mut stages, stage, ALWAYS, Fault::Error(Kind::StorageUnavailable));
+        let results = rig.results.clone();
+        let others = async move { kit::eventually("the others", || results.messages().len() == 20).await };
+        let outcome = rig.run_with(rig.source(&tasks, 1), stages, others).await;
+        let case = stage.as_str();
+        assert_eq!(outcome.report.unwrap().succeeded, 20, "{case}");
+        assert_eq!(outcome.committable, [(0, NextOffset(0))], "{case}: the first waits, and is not finished");
+        assert!(rig.results.dead_letters().is_empty(), "{case}");
+    }
+}
+
 /// The fourth column of the table: the partition is lost while a stage works. Nobody publishes, nothing is
 /// committed any more, the worker goes on.
 #[tokio::test]

@@ -11,10 +11,11 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, ConfigError, Invalid, Kafka, Layers, Variables, WorkerType};
 use crate::failure::Failure;
 use crate::kafka::inspect::create_topics;
-use crate::pattern::Routes;
+use crate::pattern::{Globs, Routes, Since};
 
 mod config;
 mod demo;
+mod dlq;
 mod manual;
 mod results;
 mod run;
@@ -40,7 +41,8 @@ const AFTER_HELP: &str = "First steps:\n  \
     pipeline config check             whether brokers, topics and buckets can be reached\n  \
     pipeline tasks scan --prefix P    one task for each object of a bucket\n  \
     pipeline run                      a worker, configured by the environment or a .env file\n  \
-    pipeline results                  what became of the tasks\n\n\
+    pipeline results                  what became of the tasks\n  \
+    pipeline dlq list                 what failed, by kind; `dlq replay` sends it again\n\n\
     Settings, the first one wins: flags, environment, .env, pipeline.toml, defaults.";
 
 #[derive(Debug, Subcommand)]
@@ -57,6 +59,9 @@ enum Command {
     /// Follow, filter or count the results
     #[command(after_help = results::HELP)]
     Results(results::Options),
+    /// List the messages of failed tasks, or send them again
+    #[command(after_help = dlq::HELP)]
+    Dlq(dlq::Options),
     /// Show the settings, or check them against brokers and buckets
     Config(config::Options),
     /// Summarise files, to the terminal; no Kafka needed
@@ -136,6 +141,16 @@ impl Topics {
         created.extend(create_topics(kafka, &outcomes, None, self.replication).await?);
         Ok(created)
     }
+}
+
+/// An argument that is a glob.
+fn glob(text: &str) -> Result<Globs, String> {
+    Globs::new([text]).map_err(|allowed| format!("must be {allowed}"))
+}
+
+/// An argument that is a time.
+fn since(text: &str) -> Result<Since, String> {
+    text.parse().map_err(|allowed| format!("must be {allowed}"))
 }
 
 /// A setting without which a command cannot begin.
@@ -238,6 +253,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
             Command::Worker(options) => run::run(options, WorkerType::SingleProcess).await,
             Command::Tasks(options) => tasks::run(options).await,
             Command::Results(options) => results::run(options).await,
+            Command::Dlq(options) => dlq::run(options).await,
             Command::Config(options) => config::run(options).await,
             Command::Summarize(options) => summarize::run(&options),
             Command::Demo(options) => demo::run(&options).await,

@@ -1,19 +1,25 @@
 //! Dead letters: messages whose task failed for good, with what was known about the failure.
 //!
 //! Promises: a dead letter is the original message, byte for byte, and headers of ours beside its own; from it the task
-//! can be sent again as it was. What [`DeadLetter::message`] writes, [`DeadLetter::read`] reads.
+//! can be sent again as it was. What [`DeadLetter::message`] writes, [`DeadLetter::read`] reads. [`kafka`] reads the
+//! topic, and sends its letters again.
 //!
 //! Never: a decision about the task, or a format that hides the original from other tools.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use parsers::Position as Place;
 
 use crate::failure::Failure;
 use crate::message::{Header, Message};
 use crate::path::Job;
-use crate::task::{Offset, Partition, Position};
+use crate::pattern::Globs;
+use crate::task::{self, Offset, Partition, Position};
+
+pub mod kafka;
 
 /// Our headers. Those of the same names that a message brings are replaced.
 mod name {
@@ -37,6 +43,13 @@ mod name {
         VERSION, CUT,
     ];
 }
+
+/// The header of a task that was sent again: the dead letter it was, as `TOPIC[PARTITION]@OFFSET`.
+const REPLAY: &str = "pipeline-replay";
+/// How often it was sent again by now.
+const REPLAY_COUNT: &str = "pipeline-replay-count";
+/// The header of a mark: the offset, in the same partition, of the dead letter that was sent again.
+const REPLAYED: &str = "pipeline-replayed";
 
 /// The longest error text, in bytes: a parser's panic may say anything, and headers should stay small.
 const ERROR_BYTES_MAX: usize = 4_000;
@@ -142,6 +155,116 @@ impl DeadLetter {
     }
 }
 
+impl DeadLetter {
+    /// The key of the object, when the message was a task.
+    pub fn key(&self) -> Option<String> {
+        task::parse(self.original.payload()).ok().map(|task| task.key)
+    }
+
+    /// How often the task was sent again before it died this time.
+    pub fn replays(&self) -> u32 {
+        self.original.text(REPLAY_COUNT).and_then(|count| count.parse().ok()).unwrap_or_default()
+    }
+}
+
+/// A dead letter in its topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buried {
+    /// Where it lies.
+    pub at: Position,
+    /// When it came there.
+    pub arrived: Timestamp,
+    /// What it says.
+    pub letter: DeadLetter,
+}
+
+impl Buried {
+    /// The task once more, as it was; headers say that it is sent again, and how often it was.
+    pub fn revived(&self) -> Message {
+        let mut message = Message { timestamp: None, ..self.letter.original.clone() };
+        message.headers.retain(|(name, _)| name != REPLAY && name != REPLAY_COUNT);
+        message.headers.push(header(REPLAY, self.at.to_string()));
+        message.headers.push(header(REPLAY_COUNT, self.letter.replays().saturating_add(1).to_string()));
+        message
+    }
+
+    /// The mark that it was sent again, for its own partition.
+    pub fn mark(&self) -> Message {
+        let Position { partition, offset } = &self.at;
+        let key = Bytes::from(format!("{}/{}", partition.id, offset.0));
+        let headers = vec![header(REPLAYED, offset.0.to_string())];
+        Message { key: Some(key), headers, ..Message::default() }
+    }
+}
+
+/// Which letter a mark is about; `None`: the message is no mark.
+pub fn replayed(message: &Message) -> Option<Offset> {
+    message.text(REPLAYED)?.parse().ok().map(Offset)
+}
+
+/// Which dead letters are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only of these kinds; of all when there is none.
+    pub kinds: Vec<String>,
+    /// Only of keys that match; of all when there is no glob.
+    pub key: Globs,
+    /// Only what died at or after this.
+    pub since: Option<Timestamp>,
+}
+
+impl Filter {
+    /// Whether it is wanted. What is no task has no key, and matches no glob.
+    pub fn takes(&self, Buried { arrived, letter, .. }: &Buried) -> bool {
+        (self.kinds.is_empty() || self.kinds.contains(&letter.kind))
+            && (self.key.is_empty() || letter.key().is_some_and(|key| self.key.matches(&key)))
+            && self.since.is_none_or(|since| *arrived >= since)
+    }
+}
+
+/// Dead letters of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// How many.
+    pub count: u64,
+    /// When the first came.
+    pub first: Timestamp,
+    /// When the last came.
+    pub last: Timestamp,
+    /// One of them: the last.
+    pub example: Buried,
+}
+
+/// Dead letters by kind of failure.
+#[derive(Clone, Debug, Default)]
+pub struct Groups(BTreeMap<String, Group>);
+
+impl Groups {
+    /// Counts one more.
+    pub fn add(&mut self, buried: &Buried) {
+        let at = buried.arrived;
+        let group = self.0.entry(buried.letter.kind.clone()).or_insert_with(|| Group {
+            count: 0,
+            first: at,
+            last: at,
+            example: buried.clone(),
+        });
+        group.count += 1;
+        group.first = group.first.min(at);
+        if at >= group.last {
+            group.last = at;
+            group.example = buried.clone();
+        }
+    }
+
+    /// The groups, the largest first.
+    pub fn sorted(&self) -> Vec<(&str, &Group)> {
+        let mut groups: Vec<_> = self.0.iter().map(|(kind, group)| (kind.as_str(), group)).collect();
+        groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.count));
+        groups
+    }
+}
+
 fn header(name: &str, value: String) -> Header {
     (name.to_owned(), Some(Bytes::from(value)))
 }
@@ -222,6 +345,67 @@ mod tests {
             assert_eq!(DeadLetter::read(letter.message()), Some(letter));
         }
         assert_eq!(DeadLetter::read(original()), None, "a message of somebody else");
+    }
+
+    fn buried(offset: i64, seconds: i64, letter: DeadLetter) -> Buried {
+        let partition = Partition { topic: "dead".into(), id: 1 };
+        let arrived = Timestamp::from_second(seconds).unwrap();
+        Buried { at: Position { partition, offset: Offset(offset) }, arrived, letter }
+    }
+
+    fn not_found(message: Message) -> DeadLetter {
+        DeadLetter::new(&job(message), &Failure::new(Stage::Download, Kind::NotFound, "gone"), "host/1")
+    }
+
+    #[test]
+    fn a_revived_task_is_the_original_and_counts_its_deaths() {
+        let once = buried(5, 0, not_found(original())).revived();
+        assert_eq!((&once.key, &once.value), (&original().key, &original().value));
+        assert_eq!(once.headers[..2], original().headers[..]);
+        assert_eq!((once.text(REPLAY), once.text(REPLAY_COUNT)), (Some("dead[1]@5"), Some("1")));
+        assert_eq!(once.headers.len(), 4, "nothing of the failure: {once:?}");
+        let died_again = DeadLetter::read(not_found(once).message()).unwrap();
+        assert_eq!(died_again.replays(), 1);
+        let twice = buried(9, 0, died_again).revived();
+        assert_eq!((twice.text(REPLAY), twice.text(REPLAY_COUNT)), (Some("dead[1]@9"), Some("2")));
+        assert_eq!(twice.headers.len(), 4);
+    }
+
+    #[test]
+    fn a_mark_is_about_its_letter_and_no_letter() {
+        let mark = buried(5, 0, not_found(original())).mark();
+        assert_eq!(replayed(&mark), Some(Offset(5)));
+        assert_eq!(mark.key.as_deref(), Some(&b"1/5"[..]));
+        assert_eq!(DeadLetter::read(mark), None);
+        assert_eq!(replayed(&not_found(original()).message()), None);
+    }
+
+    #[test]
+    fn a_filter_asks_for_kind_key_and_time() {
+        let task = buried(0, 100, not_found(original()));
+        let nothing = buried(0, 100, not_found(Message::default()));
+        let all = Filter::default();
+        assert!(all.takes(&task) && all.takes(&nothing));
+        let kinds = |kind: &str| Filter { kinds: vec!["timed_out".into(), kind.into()], ..Filter::default() };
+        assert!(kinds("not_found").takes(&task) && !kinds("panicked").takes(&task));
+        let key = |glob: &str| Filter { key: glob.parse().unwrap(), ..Filter::default() };
+        assert!(key("*.csv").takes(&task) && !key("b/**").takes(&task) && !key("**").takes(&nothing));
+        let since =
+            |second| Filter { since: Some(Timestamp::from_second(second).unwrap()), ..Filter::default() };
+        assert!(since(100).takes(&task) && !since(101).takes(&task));
+    }
+
+    #[test]
+    fn groups_count_by_kind_and_show_the_last() {
+        let mut groups = Groups::default();
+        let panicked = Failure::new(Stage::Parse, Kind::Panicked, "boom");
+        groups.add(&buried(0, 7, DeadLetter::new(&job(original()), &panicked, "host/1")));
+        for (offset, second) in [(1, 50), (2, 90), (3, 20)] {
+            groups.add(&buried(offset, second, not_found(original())));
+        }
+        let [("not_found", most), ("panicked", one)] = &groups.sorted()[..] else { panic!("{groups:?}") };
+        assert_eq!((most.count, most.first.as_second(), most.last.as_second()), (3, 20, 90));
+        assert_eq!((most.example.at.offset, one.count), (Offset(2), 1));
     }
 
     #[test]

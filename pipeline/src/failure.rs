@@ -1,6 +1,6 @@
 //! Failures: what went wrong, where, and what happens to the task because of it.
 //!
-//! Promises: every failure names its stage and its kind, and one table ([`Kind::status`]) decides what a
+//! Promises: every failure names its stage and its kind, and one table ([`Kind`]) decides what a
 //! kind means for the task. Nothing else in the crate decides that.
 //!
 //! Never: a failure that is only a string, or a retry decided at the place where the error was seen.
@@ -51,111 +51,80 @@ pub enum Status {
     Fatal,
 }
 
-/// What went wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Kind {
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $kind:ident = $name:literal => $status:ident,)+) => {
+        /// What went wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Kind { $($(#[doc = $doc])+ $kind,)+ }
+
+        impl Kind {
+            /// All of them.
+            pub const ALL: &'static [Kind] = &[$(Kind::$kind,)+];
+
+            /// What happens to the task.
+            pub fn status(self) -> Status {
+                match self { $(Kind::$kind => Status::$status,)+ }
+            }
+
+            /// The kind's name in results (`error_kind`), dead letters and logs.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Kind::$kind => $name,)+ }
+            }
+        }
+    };
+}
+
+// The one table: kind of failure, its name → what happens to the task.
+kinds! {
     /// The message is no task.
-    NotATask,
+    NotATask = "not_a_task" => Reject,
     /// The key names an object that the storage client cannot address unchanged.
-    UnaddressableKey,
+    UnaddressableKey = "unaddressable_key" => Reject,
     /// The task names a place this worker may not touch.
-    ForbiddenLocation,
+    ForbiddenLocation = "forbidden_location" => Reject,
     /// This worker, whose credentials are good, may not touch what the task names.
-    Forbidden,
+    Forbidden = "forbidden" => Reject,
     /// The object does not exist.
-    NotFound,
+    NotFound = "not_found" => Reject,
     /// No parser knows this kind of file.
-    UnsupportedFormat,
+    UnsupportedFormat = "unsupported_format" => Reject,
     /// The file breaks the rules of its format.
-    MalformedFile,
+    MalformedFile = "malformed_file" => Reject,
     /// The compressed data is damaged.
-    CorruptFile,
+    CorruptFile = "corrupt_file" => Reject,
     /// The file goes beyond a limit that protects the worker.
-    LimitExceeded,
+    LimitExceeded = "limit_exceeded" => Reject,
     /// The object was replaced while it was read.
-    ObjectChanged,
+    ObjectChanged = "object_changed" => Retry,
     /// The storage answered with an error that may pass, or not at all.
-    StorageUnavailable,
+    StorageUnavailable = "storage_unavailable" => Retry,
     /// The storage answers nobody: an outage, which no number of tries ends.
-    StorageDown,
+    StorageDown = "storage_down" => Retry,
     /// What was stored is not what was sent.
-    UploadUnverified,
+    UploadUnverified = "upload_unverified" => Retry,
     /// The stage did not end within its deadline.
-    TimedOut,
-    /// The code of a stage panicked.
-    Panicked,
+    TimedOut = "timed_out" => Retry,
+    /// The code of a stage panicked. The parser is deterministic: what panicked once panics again.
+    Panicked = "panicked" => Reject,
     /// The work was cancelled before it ended.
-    Cancelled,
+    Cancelled = "cancelled" => Retry,
     /// The broker did not confirm the last commit.
-    CommitUnconfirmed,
+    CommitUnconfirmed = "commit_unconfirmed" => Retry,
     /// The result could not be delivered to the result topic.
-    ResultUndelivered,
+    ResultUndelivered = "result_undelivered" => Retry,
     /// Credentials are wrong, missing, or do not allow the operation.
-    PermissionDenied,
+    PermissionDenied = "permission_denied" => Fatal,
     /// The configuration cannot work.
-    Misconfigured,
+    Misconfigured = "misconfigured" => Fatal,
     /// The broker refused this client for good.
-    BrokerRefused,
+    BrokerRefused = "broker_refused" => Fatal,
 }
 
 impl Kind {
-    /// The one table: kind of failure → what happens to the task.
-    pub fn status(self) -> Status {
-        match self {
-            Kind::ObjectChanged
-            | Kind::StorageUnavailable
-            | Kind::StorageDown
-            | Kind::UploadUnverified
-            | Kind::TimedOut
-            | Kind::Cancelled
-            | Kind::CommitUnconfirmed
-            | Kind::ResultUndelivered => Status::Retry,
-            Kind::NotATask
-            | Kind::UnaddressableKey
-            | Kind::ForbiddenLocation
-            | Kind::Forbidden
-            | Kind::NotFound
-            | Kind::UnsupportedFormat
-            | Kind::MalformedFile
-            | Kind::CorruptFile
-            | Kind::LimitExceeded
-            // The parser is deterministic: what panicked once panics again.
-            | Kind::Panicked => Status::Reject,
-            Kind::PermissionDenied | Kind::Misconfigured | Kind::BrokerRefused => Status::Fatal,
-        }
-    }
-
     /// Whether tries are not counted: nothing about the task is wrong.
     pub fn is_outage(self) -> bool {
         self == Kind::StorageDown
-    }
-
-    /// The kind's name in results (`error_kind`) and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::NotATask => "not_a_task",
-            Kind::UnaddressableKey => "unaddressable_key",
-            Kind::ForbiddenLocation => "forbidden_location",
-            Kind::Forbidden => "forbidden",
-            Kind::NotFound => "not_found",
-            Kind::UnsupportedFormat => "unsupported_format",
-            Kind::MalformedFile => "malformed_file",
-            Kind::CorruptFile => "corrupt_file",
-            Kind::LimitExceeded => "limit_exceeded",
-            Kind::ObjectChanged => "object_changed",
-            Kind::StorageUnavailable => "storage_unavailable",
-            Kind::StorageDown => "storage_down",
-            Kind::UploadUnverified => "upload_unverified",
-            Kind::TimedOut => "timed_out",
-            Kind::Panicked => "panicked",
-            Kind::Cancelled => "cancelled",
-            Kind::CommitUnconfirmed => "commit_unconfirmed",
-            Kind::ResultUndelivered => "result_undelivered",
-            Kind::PermissionDenied => "permission_denied",
-            Kind::Misconfigured => "misconfigured",
-            Kind::BrokerRefused => "broker_refused",
-        }
     }
 }
 

@@ -1,6 +1,6 @@
-//! What every Kafka client of this crate shares: connection settings and the reading of errors.
+//! What every Kafka client of this crate shares: connection settings, messages, the reading of errors and of topics.
 //!
-//! Never: consuming or producing; see [`crate::source::kafka`] and [`crate::publish::kafka`].
+//! Never: a consumer of a group, or a producer; see [`crate::source::kafka`] and [`crate::publish::kafka`].
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,11 +13,12 @@ use rdkafka::{ClientConfig, ClientContext, Message as _};
 
 use crate::config::{Kafka, SecurityProtocol};
 use crate::failure::{Failure, Kind, Stage};
-use crate::message::Message;
+use crate::message::{Limits, Message};
 use crate::telemetry;
 
 pub mod inspect;
 pub(crate) mod options;
+pub mod reader;
 pub mod rights;
 
 /// How messages are compressed: what every reader can undo. The Python clients need further packages for lz4 and zstd.
@@ -84,10 +85,10 @@ impl ClientContext for Noting {
 impl ConsumerContext for Noting {}
 
 /// A message that came, copied.
-pub fn message_of(message: &BorrowedMessage<'_>) -> Message {
+pub fn message_of(message: &BorrowedMessage<'_>, limits: &Limits) -> Message {
     let headers = message.headers().into_iter().flat_map(Headers::iter);
     let headers = headers.map(|header| (header.key, header.value));
-    Message::copy(message.key(), message.payload(), headers, message.timestamp().to_millis())
+    Message::copy(limits, message.key(), message.payload(), headers, message.timestamp().to_millis())
 }
 
 /// A message that goes to a topic.

@@ -9,10 +9,23 @@ use bytes::Bytes;
 
 use crate::task::PAYLOAD_BYTES_MAX;
 
-/// The longest key that is kept, in bytes: that of a task is its bucket and key, and both are shorter than half of it.
-pub const KEY_BYTES_MAX: usize = 8 << 10;
-/// The most that is kept of the headers, in bytes: tracing and routing need a few hundred.
-pub const HEADERS_BYTES_MAX: usize = 16 << 10;
+/// How much of a message is kept, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Of the key.
+    pub key: usize,
+    /// Of the value.
+    pub value: usize,
+    /// Of all headers together.
+    pub headers: usize,
+}
+
+/// What may be a task. Its key is bucket and key, and both are shorter than half of the limit; of its value one byte
+/// beyond what a task may have is enough to see that it is none; tracing and routing need a few hundred of headers.
+pub const TASK: Limits = Limits { key: 8 << 10, value: PAYLOAD_BYTES_MAX + 1, headers: 16 << 10 };
+/// All of it, where one message at a time is looked at.
+pub const WHOLE: Limits = Limits { key: usize::MAX, value: usize::MAX, headers: usize::MAX };
+
 /// What a header costs beside its name and its value, so that many empty ones have a bound as well.
 const HEADER_COST: usize = 16;
 
@@ -37,6 +50,7 @@ pub struct Message {
 impl Message {
     /// Copies a message, as much of it as is kept. A borrowed one would pin the buffer it came in.
     pub fn copy<'a>(
+        limits: &Limits,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>,
@@ -47,10 +61,9 @@ impl Message {
             message.is_cut |= bytes.len() > max;
             Bytes::copy_from_slice(&bytes[..bytes.len().min(max)])
         };
-        message.key = key.map(|key| cut(key, KEY_BYTES_MAX));
-        // One byte beyond what a task may have is enough to see that it is none.
-        message.value = value.map(|value| cut(value, PAYLOAD_BYTES_MAX + 1));
-        let mut left = HEADERS_BYTES_MAX;
+        message.key = key.map(|key| cut(key, limits.key));
+        message.value = value.map(|value| cut(value, limits.value));
+        let mut left = limits.headers;
         for (name, value) in headers {
             let cost = name.len() + value.map_or(0, <[u8]>::len) + HEADER_COST;
             let Some(rest) = left.checked_sub(cost) else {
@@ -85,7 +98,7 @@ mod tests {
     use super::*;
 
     fn copy(key: &[u8], value: &[u8], headers: &[(&str, Option<&[u8]>)]) -> Message {
-        Message::copy(Some(key), Some(value), headers.iter().copied(), Some(7))
+        Message::copy(&TASK, Some(key), Some(value), headers.iter().copied(), Some(7))
     }
 
     #[test]
@@ -95,20 +108,20 @@ mod tests {
         assert_eq!(message.headers.len(), 3);
         assert_eq!((message.text("a"), message.text("none"), message.text("b")), (Some("2"), None, None));
         assert_eq!((message.timestamp, message.is_cut), (Some(7), false));
-        let tombstone = Message::copy(None, None, std::iter::empty(), None);
+        let tombstone = Message::copy(&TASK, None, None, std::iter::empty(), None);
         assert_eq!(tombstone, Message::default());
     }
 
     #[test]
     fn what_is_longer_than_any_task_is_cut_and_says_so() {
-        let most = copy(&[0; KEY_BYTES_MAX], &[0; PAYLOAD_BYTES_MAX + 1], &[]);
+        let most = copy(&[0; TASK.key], &[0; TASK.value], &[]);
         assert!(!most.is_cut);
-        let value = copy(b"", &[0; PAYLOAD_BYTES_MAX + 2], &[]);
-        assert!(value.is_cut && value.payload().len() == PAYLOAD_BYTES_MAX + 1);
-        let key = copy(&[0; KEY_BYTES_MAX + 1], b"", &[]);
-        assert!(key.is_cut && key.key.unwrap().len() == KEY_BYTES_MAX);
-        let many = vec![("", None); HEADERS_BYTES_MAX];
+        let value = copy(b"", &[0; TASK.value + 1], &[]);
+        assert!(value.is_cut && value.payload().len() == TASK.value);
+        let key = copy(&[0; TASK.key + 1], b"", &[]);
+        assert!(key.is_cut && key.key.unwrap().len() == TASK.key);
+        let many = vec![("", None); TASK.headers];
         let headers = copy(b"", b"", &many);
-        assert!(headers.is_cut && headers.headers.len() == HEADERS_BYTES_MAX / HEADER_COST);
+        assert!(headers.is_cut && headers.headers.len() == TASK.headers / HEADER_COST);
     }
 }

@@ -11,6 +11,7 @@
 //! Never: a task's work on this loop.
 
 use std::hash::{BuildHasher, RandomState};
+use std::ops::RangeInclusive;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -273,19 +274,23 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// The pause before the next try: doubled each time, up to the longest; the last half of it by chance, so
-    /// that tasks that failed together do not come back together.
     fn pause(&self, claim: &Claim) -> Duration {
-        let doubled = 2_u32.saturating_pow(claim.attempt - 1);
-        let longest = self.worker.retry_min.saturating_mul(doubled).min(self.worker.retry_max);
         let chance = RandomState::new().hash_one(claim.position()) as f64 / u64::MAX as f64;
-        longest.mul_f64(0.5 + 0.5 * chance)
+        pause(claim.attempt, self.worker.retry_min..=self.worker.retry_max, chance)
     }
 
     fn try_again(&self, claim: Claim) {
         // The path holds the receiver as long as this loop runs.
         let _ = self.again.send(claim);
     }
+}
+
+/// The pause behind a try: doubled each time, from the shortest to the longest; the last half of it by chance (0 to 1),
+/// so that tasks that failed together do not come back together.
+fn pause(attempt: u32, bounds: RangeInclusive<Duration>, chance: f64) -> Duration {
+    let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1));
+    let longest = bounds.start().saturating_mul(doubled).min(*bounds.end());
+    longest.mul_f64(0.5 + 0.5 * chance)
 }
 
 /// Returns the claim after the pause, or as soon as its partition leaves: then the path releases it, and no
@@ -296,4 +301,20 @@ async fn rest(mut claim: Claim, pause: Duration, counted: bool) -> Claim {
     let _ = timeout(pause, claim.leaving()).await;
     claim.attempt += u32::from(counted);
     claim
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_half_of_them_is_chance() {
+        let bounds = Duration::from_millis(500)..=Duration::from_secs(30);
+        for (attempt, longest_ms) in [(1, 500), (2, 1_000), (3, 2_000), (7, 30_000), (u32::MAX, 30_000)] {
+            let pause = |chance| pause(attempt, bounds.clone(), chance);
+            assert_eq!(pause(1.0), Duration::from_millis(longest_ms));
+            assert_eq!(pause(0.0), Duration::from_millis(longest_ms / 2));
+            assert!(pause(0.3) < pause(0.7));
+        }
+    }
 }

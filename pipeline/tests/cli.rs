@@ -25,7 +25,8 @@ fn text(bytes: &[u8]) -> String {
 fn help_names_every_command() {
     let help = pipeline(&["--help"], &[]);
     assert!(help.status.success());
-    for command in ["run", "worker", "tasks", "results", "config", "summarize", "demo", "completions", "man"]
+    for command in
+        ["run", "worker", "tasks", "results", "dlq", "config", "summarize", "demo", "completions", "man"]
     {
         assert!(text(&help.stdout).contains(command), "{command}");
     }
@@ -290,9 +291,13 @@ fn completions_and_the_manual_know_every_command() {
         );
     }
     let page = text(&pipeline(&["man"], &[]).stdout);
-    for part in
-        [".TH pipeline", "pipeline\\-tasks\\-scan", "\\-\\-modified\\-since", "pipeline\\-config\\-check"]
-    {
+    for part in [
+        ".TH pipeline",
+        "pipeline\\-tasks\\-scan",
+        "\\-\\-modified\\-since",
+        "pipeline\\-config\\-check",
+        "pipeline\\-dlq\\-replay",
+    ] {
         assert!(page.contains(part), "{part}:\n{page}");
     }
 }

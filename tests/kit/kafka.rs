@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use pipeline::dead_letter::DeadLetter;
 use pipeline::kafka::{message_of, record_of};
-use pipeline::message::Message;
+use pipeline::message::{Message, WHOLE};
 use pipeline::publish::ResultMessage;
 use pipeline::task::{self, Partition, Position};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -282,7 +282,7 @@ impl Client {
                 Ok(message) => {
                     let partition = Partition { topic: topic.into(), id: message.partition() };
                     let position = Position { partition, offset: task::Offset(message.offset()) };
-                    messages.push((position, message_of(&message)));
+                    messages.push((position, message_of(&message, &WHOLE)));
                 }
                 Err(KafkaError::PartitionEOF(_)) => unread -= 1,
                 Err(error) => panic!("{topic} cannot be read: {error}"),

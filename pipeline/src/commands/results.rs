@@ -4,11 +4,12 @@ use clap::{Args, ValueEnum};
 use futures::TryStreamExt;
 use jiff::{Timestamp, ToSpan};
 
-use crate::commands::{Error, Exit, Settings, print, warn_of_unknown};
+use crate::commands::{Error, Exit, Settings, glob, print, since, warn_of_unknown};
 use crate::config::Kafka;
+use crate::kafka::reader::Begin;
 use crate::pattern::{Globs, Since};
 use crate::publish::ResultStatus;
-use crate::results::kafka::{Begin, follow};
+use crate::results::kafka::follow;
 use crate::results::{Counts, Filter, Record};
 
 pub(super) const HELP: &str = "Examples:\n  \
@@ -49,14 +50,6 @@ pub(super) struct Options {
 enum Status {
     Success,
     Failed,
-}
-
-fn glob(text: &str) -> Result<Globs, String> {
-    Globs::new([text]).map_err(|allowed| format!("must be {allowed}"))
-}
-
-fn since(text: &str) -> Result<Since, String> {
-    text.parse().map_err(|allowed| format!("must be {allowed}"))
 }
 
 pub(super) async fn run(options: Options) -> Result<Exit, Error> {

@@ -28,6 +28,7 @@ use crate::commit::Refused;
 use crate::config::{Kafka, OffsetReset};
 use crate::failure::{Failure, Kind, Stage};
 use crate::kafka::{client_config, message_of, refusal, setup_failure};
+use crate::message::TASK;
 use crate::source::{Bounds, Claim, Intake, Source};
 use crate::task::{Offset, Partition, Position};
 use crate::telemetry;
@@ -257,10 +258,10 @@ async fn poll(
 }
 
 /// Turns a message into a claim.
-fn receive(message: &BorrowedMessage<'_>, intake: &Arc<Intake>, claims: Option<&mpsc::Sender<Claim>>) {
-    let partition = Partition { topic: message.topic().into(), id: message.partition() };
-    let position = Position { partition, offset: Offset(message.offset()) };
-    let message = Arc::new(message_of(message));
+fn receive(received: &BorrowedMessage<'_>, intake: &Arc<Intake>, claims: Option<&mpsc::Sender<Claim>>) {
+    let partition = Partition { topic: received.topic().into(), id: received.partition() };
+    let position = Position { partition, offset: Offset(received.offset()) };
+    let message = Arc::new(message_of(received, &TASK));
     // After the end of the intake nothing is received any more: the offset stays with the broker.
     let Some(claims) = claims else { return };
     let mut received = intake.receive(position.clone(), Arc::clone(&message));
