@@ -192,6 +192,7 @@ async fn every_kind_has_its_consequence() {
         (CorruptFile, Row::Reject),
         (LimitExceeded, Row::Reject),
         (Panicked, Row::Reject),
+        (KilledWorker, Row::Reject),
         (ObjectChanged, Row::Retry),
         (StorageUnavailable, Row::Retry),
         (StorageDown, Row::Outage),

@@ -28,6 +28,8 @@ mod mock;
 mod order;
 /// The path on the memory source and the memory store: formats, failures, bounds.
 mod path;
+/// Files that kill their worker.
+mod poison;
 /// What was finished is not run again: on Apache Kafka, with workers in this process.
 mod replay;
 /// Huawei's own SDK on the other end.

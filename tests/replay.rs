@@ -116,7 +116,7 @@ async fn metadata_of_someone_else_is_ignored() {
     let of_the_future = "pipeline:CQAB";
     // Written for the offset 0, which it does not stand beside: a tool copied it.
     let finished = [1, 2].into_iter().map(pipeline::task::Offset).collect();
-    let copied = Metadata { finished }.encode(NextOffset(0));
+    let copied = Metadata { finished, ..Metadata::default() }.encode(NextOffset(0));
     let scene = Scene::set("foreign", broker, 3, TASKS).await;
     for (partition, next, text) in [(0, 0, "someone else's"), (1, 0, of_the_future), (2, 1, &copied)] {
         scene.client.commit(partition, next, text.as_bytes());

@@ -30,10 +30,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use map::Offsets;
 pub use metadata::{Foreign, METADATA_BYTES_MAX, Metadata};
+pub use watch::{Mode, Watch};
 
 mod map;
 mod metadata;
 mod varint;
+mod watch;
 
 use crate::task::{NextOffset, Offset, Partition, Position};
 
@@ -122,6 +124,8 @@ struct Receipts {
     finished_above: Offsets,
     /// Offsets finished under an earlier assignment that are not yet received again.
     remembered: Offsets,
+    /// What is said of the partition: until something is, what its owner before said.
+    watch: Watch,
 }
 
 impl Receipts {
@@ -137,7 +141,8 @@ impl Receipts {
         finished.extend(&self.remembered);
         finished.extend(also);
         finished.forget_below(next);
-        Some(Checkpoint { next, metadata: Metadata { finished }.encode(next) })
+        let metadata = Metadata { finished, watch: self.watch.clone() };
+        Some(Checkpoint { next, metadata: metadata.encode(next) })
     }
 
     fn book_finished(&mut self, offset: Offset) {
@@ -159,6 +164,7 @@ impl Ledger {
             unfinished: BTreeSet::new(),
             finished_above: Offsets::default(),
             remembered: Offsets::default(),
+            watch: Watch::default(),
         };
         self.partitions.insert(partition, receipts);
         generation
@@ -171,6 +177,21 @@ impl Ledger {
         if receipts.received.is_none() {
             receipts.received = Some(next);
             receipts.remembered = metadata.finished;
+            receipts.watch = metadata.watch;
+        }
+    }
+
+    /// What is said of a partition in its commits.
+    pub fn watch(&self, partition: &Partition) -> Option<&Watch> {
+        self.partitions.get(partition).map(|receipts| &receipts.watch)
+    }
+
+    /// From now on this is said of a partition.
+    pub fn say(&mut self, partition: &Partition, watch: &Watch) {
+        if let Some(receipts) = self.partitions.get_mut(partition)
+            && receipts.watch != *watch
+        {
+            receipts.watch = watch.clone();
         }
     }
 
@@ -264,7 +285,8 @@ impl Ledger {
         let Some(receipts) = self.partitions.get(partition) else { return 0 };
         match receipts.committable() {
             Some(next) if receipts.remembered.is_empty() && !receipts.finished_above.is_empty() => {
-                Metadata { finished: receipts.finished_above.clone() }.len_at_most(next, near)
+                let (finished, watch) = (receipts.finished_above.clone(), receipts.watch.clone());
+                Metadata { finished, watch }.len_at_most(next, near)
             }
             _ => 0,
         }
@@ -276,6 +298,11 @@ impl Ledger {
             let finished = usize::try_from(receipts.finished_above.count()).unwrap_or(usize::MAX);
             receipts.unfinished.len().saturating_add(finished)
         })
+    }
+
+    /// Whether a received offset is unfinished.
+    pub fn is_unfinished(&self, partition: &Partition, offset: Offset) -> bool {
+        self.partitions.get(partition).is_some_and(|receipts| receipts.unfinished.contains(&offset))
     }
 
     /// The number of received offsets that are unfinished.

@@ -224,6 +224,8 @@ pub struct Worker {
     pub memory_bytes_max: u64,
     /// `PIPELINE_ATTEMPTS_MAX`: tries of a task whose failure may pass.
     pub attempts_max: u32,
+    /// `PIPELINE_DEATHS_MAX`: workers that may die of a task, each with nothing else at work, until it is failed.
+    pub deaths_max: u32,
     /// `PIPELINE_RETRY_MIN_MS`: the pause before the second try; doubled for each further one.
     pub retry_min: Duration,
     /// `PIPELINE_RETRY_MAX_MS`: the longest pause between tries.

@@ -107,6 +107,8 @@ kinds! {
     TimedOut = "timed_out" => Retry,
     /// The code of a stage panicked. The parser is deterministic: what panicked once panics again.
     Panicked = "panicked" => Reject,
+    /// The file has killed its workers: out of memory, abort.
+    KilledWorker = "killed_worker" => Reject,
     /// The work was cancelled before it ended.
     Cancelled = "cancelled" => Retry,
     /// The broker did not confirm the last commit.

@@ -350,6 +350,13 @@ impl Job {
             }
         };
         let done = job.fill(task, defaults);
+        if let Some(deaths) = claim.condemned {
+            let context = format!(
+                "{deaths} workers died of the task at {}, each with nothing else at work; it is not tried again",
+                job.position
+            );
+            return (job, Err(Failure::new(Stage::Parse, Kind::KilledWorker, context)));
+        }
         (job, done)
     }
 

@@ -21,11 +21,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::commit::{
     Checkpoint, Fenced, Generation, Ledger, METADATA_BYTES_MAX, Metadata, Offsets, Refused, Standing, Ticket,
+    Watch,
 };
 use crate::failure::Failure;
 use crate::message::Message;
-use crate::task::{NextOffset, Partition, Position};
+use crate::task::{NextOffset, Offset, Partition, Position};
 
+mod gate;
 pub mod kafka;
 pub mod memory;
 
@@ -38,6 +40,8 @@ pub struct Bounds {
     /// Offsets of one partition received and not yet covered by a commit: how far fast tasks may run ahead
     /// of a slow one, and so how many messages are read, not worked on, again after a restart.
     pub window_max: usize,
+    /// Workers that may die of a task, each with nothing else at work, until it is failed instead.
+    pub deaths_max: u32,
 }
 
 /// Where the metadata of a commit stops a partition's window. The rest is for what is in flight by then: 500 tasks that
@@ -73,6 +77,8 @@ pub struct Claim {
     pub message: Arc<Message>,
     /// 1 for the first try under this assignment.
     pub attempt: u32,
+    /// How often it has killed its worker, when that was too often: it must not begin.
+    pub condemned: Option<u32>,
     ticket: Ticket,
     hold: watch::Receiver<Hold>,
     place: Place,
@@ -251,6 +257,23 @@ impl Intake {
         self.lock().ledger.restore(partition, next, metadata);
     }
 
+    /// What is said of a partition in its commits.
+    fn watch(&self, partition: &Partition) -> Option<Watch> {
+        self.lock().ledger.watch(partition).cloned()
+    }
+
+    /// From now on this is said of these partitions.
+    fn say<'a>(&self, watches: impl Iterator<Item = (&'a Partition, &'a Watch)>) {
+        let mut state = self.lock();
+        for (partition, watch) in watches {
+            state.ledger.say(partition, watch);
+        }
+    }
+
+    fn is_unfinished(&self, partition: &Partition, offset: Offset) -> bool {
+        self.lock().ledger.is_unfinished(partition, offset)
+    }
+
     /// Partitions are revoked: waits until their live claims are settled, at most `deadline`, then gives them up.
     /// Work that has not begun gives up at once. Blocks the calling thread on purpose: the rebalance must not go on
     /// meanwhile. Returns what may be committed for them: nothing can be finished between that and the end.
@@ -310,7 +333,7 @@ impl Intake {
         let hold = assignment.hold.subscribe();
         let place = Place { intake: Arc::clone(self), partition, generation };
         drop(state);
-        Ok(Claim { message, attempt: 1, ticket, hold, place })
+        Ok(Claim { message, attempt: 1, condemned: None, ticket, hold, place })
     }
 
     /// The partitions that must not deliver now: a bound is reached, or intake has ended. With hysteresis,

@@ -116,7 +116,11 @@ pub fn stages(
 
 /// The bounds of the intake.
 pub fn intake_bounds(worker: &Worker) -> source::Bounds {
-    source::Bounds { tasks_max: worker.tasks_max, window_max: worker.window_max }
+    source::Bounds {
+        tasks_max: worker.tasks_max,
+        window_max: worker.window_max,
+        deaths_max: worker.deaths_max,
+    }
 }
 
 /// Drives a source's claims along the path until the source is dry, or `shutdown` resolves and the work in

@@ -13,11 +13,15 @@ use serde_json::Value;
 /// # Panics
 /// When it is not there.
 pub fn path() -> PathBuf {
+    beside("pipeline")
+}
+
+fn beside(name: &str) -> PathBuf {
     let this = std::env::current_exe().expect("a running program has a path");
     // Tests and benches lie in target/PROFILE/deps, programs in target/PROFILE.
     let folder =
         this.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).expect("it lies in a folder");
-    let program = folder.join("pipeline");
+    let program = folder.join(name);
     assert!(
         program.is_file(),
         "{} is missing; `cargo build` or `cargo test --workspace` makes it",
@@ -39,7 +43,15 @@ impl Program {
     /// # Panics
     /// When it cannot be started.
     pub fn start(arguments: &[&str], variables: &[(String, String)]) -> Program {
-        let mut child = Command::new(path())
+        Program::start_other("pipeline", arguments, variables)
+    }
+
+    /// The same with another program that was built beside this one.
+    ///
+    /// # Panics
+    /// As [`Program::start`].
+    pub fn start_other(name: &str, arguments: &[&str], variables: &[(String, String)]) -> Program {
+        let mut child = Command::new(beside(name))
             .args(arguments)
             .env_clear()
             .envs(variables.iter().cloned())

@@ -21,12 +21,14 @@
 //! | tag | section |
 //! |---|---|
 //! | 1 | the map of the offsets finished above the committed one, see [`Offsets`] |
+//! | 2 | the watch: what the worker is at, see [`Watch`] |
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use crate::commit::map::Offsets;
 use crate::commit::varint;
+use crate::commit::watch::Watch;
 use crate::task::NextOffset;
 
 /// What a broker takes for one partition, unless it is told otherwise (`offset.metadata.max.bytes`).
@@ -37,6 +39,8 @@ const NAME: &str = "pipeline:";
 const VERSION: u8 = 1;
 /// Tag of the map.
 const FINISHED: u8 = 1;
+/// Tag of the watch.
+const WATCH: u8 = 2;
 /// Bytes behind the name: base64 makes four characters of three.
 const BYTES_MAX: usize = (METADATA_BYTES_MAX - NAME.len()) / 4 * 3;
 
@@ -45,6 +49,8 @@ const BYTES_MAX: usize = (METADATA_BYTES_MAX - NAME.len()) / 4 * 3;
 pub struct Metadata {
     /// The offsets that are finished above the committed one.
     pub finished: Offsets,
+    /// What the worker that committed is at.
+    pub watch: Watch,
 }
 
 /// Why a text is not read.
@@ -67,11 +73,17 @@ pub enum Foreign {
 impl Metadata {
     /// The text for a commit of `next`; empty when there is nothing to remember.
     pub fn encode(&self, next: NextOffset) -> String {
-        if self.finished.is_empty() {
+        if self.finished.is_empty() && self.watch.is_empty() {
             return String::new();
         }
         let mut bytes = vec![VERSION];
         varint::write(&mut bytes, next.0.unsigned_abs());
+        if !self.watch.is_empty() {
+            section(&mut bytes, WATCH, &self.watch.encode(next));
+        }
+        if self.finished.is_empty() {
+            return format!("{NAME}{}", STANDARD_NO_PAD.encode(bytes));
+        }
         // Tag and length of the map: the length takes at most as much as that of all.
         let left = BYTES_MAX - bytes.len() - 1 - varint::len(BYTES_MAX as u64);
         section(&mut bytes, FINISHED, &self.finished.encode(next, left));
@@ -82,7 +94,8 @@ impl Metadata {
     pub fn len_at_most(&self, next: NextOffset, near: usize) -> usize {
         // Version, offset, tag, length.
         const HEAD: usize = 1 + 10 + 1 + 2;
-        let bound = NAME.len() + (HEAD + self.finished.bytes_at_most(next)).div_ceil(3) * 4;
+        let watch = if self.watch.is_empty() { 0 } else { 3 + self.watch.encode(next).len() };
+        let bound = NAME.len() + (HEAD + watch + self.finished.bytes_at_most(next)).div_ceil(3) * 4;
         if bound < near { bound } else { self.encode(next).len() }
     }
 
@@ -114,6 +127,9 @@ impl Metadata {
             if *tag == FINISHED {
                 metadata.finished = Offsets::decode(section, next).ok_or(Foreign::Damaged)?;
             }
+            if *tag == WATCH {
+                metadata.watch = Watch::decode(section, next).ok_or(Foreign::Damaged)?;
+            }
         }
         Ok(metadata)
     }
@@ -127,13 +143,16 @@ fn section(bytes: &mut Vec<u8>, tag: u8, content: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::commit::Mode;
     use crate::task::Offset;
 
     fn of(offsets: impl IntoIterator<Item = i64>) -> Metadata {
-        Metadata { finished: offsets.into_iter().map(Offset).collect() }
+        Metadata { finished: offsets.into_iter().map(Offset).collect(), ..Metadata::default() }
     }
 
     fn text(bytes: &[u8]) -> Vec<u8> {
@@ -205,6 +224,21 @@ mod tests {
             assert_eq!(Metadata::decode(&text(damaged), next), Err(Foreign::Damaged), "{damaged:?}");
         }
         assert_eq!(Metadata::decode(b"pipeline:!", next), Err(Foreign::Damaged));
+    }
+
+    #[test]
+    fn the_watch_is_remembered_with_and_without_a_map() {
+        let mut at_work = BTreeSet::from([Offset(8), Offset(9)]);
+        for finished in [of([]), of([10, 12])] {
+            at_work.insert(Offset(11));
+            let watch = Watch { mode: Mode::Named, at_work: at_work.clone(), ..Watch::default() };
+            let metadata = Metadata { watch, ..finished };
+            let text = metadata.encode(NextOffset(7));
+            assert!(metadata.len_at_most(NextOffset(7), usize::MAX) >= text.len());
+            assert_eq!(Metadata::decode(text.as_bytes(), NextOffset(7)), Ok(metadata));
+        }
+        let damaged = text(&[VERSION, 7, WATCH, 1, 9]);
+        assert_eq!(Metadata::decode(&damaged, NextOffset(7)), Err(Foreign::Damaged));
     }
 
     #[test]

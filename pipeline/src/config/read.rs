@@ -233,6 +233,7 @@ fn worker(reader: &mut Reader, worker_type: WorkerType) -> Worker {
         publishes_max: reader.number("PIPELINE_PUBLISHES_MAX", 256, 1, 100_000),
         memory_bytes_max: 0,
         attempts_max: reader.number("PIPELINE_ATTEMPTS_MAX", 5, 1, 1000),
+        deaths_max: reader.number("PIPELINE_DEATHS_MAX", 3, 1, 100),
         retry_min: reader.millis("PIPELINE_RETRY_MIN_MS", 500, 1, DAY_MS),
         retry_max: reader.millis("PIPELINE_RETRY_MAX_MS", 30_000, 1, DAY_MS),
         drain_timeout: reader.millis("PIPELINE_DRAIN_TIMEOUT_MS", 20_000, 0, DAY_MS),

@@ -90,7 +90,9 @@ async fn start(
     let (claims_tx, claims) = mpsc::channel(bounds.tasks_max);
     let (ended_tx, ended) = oneshot::channel();
     let (ready_tx, ready) = oneshot::channel();
-    let desk = Desk { kafka: kafka.clone(), revoke_timeout, intake: Arc::clone(&intake), membership };
+    let Bounds { deaths_max, .. } = bounds;
+    let desk =
+        Desk { kafka: kafka.clone(), revoke_timeout, deaths_max, intake: Arc::clone(&intake), membership };
     std::thread::Builder::new()
         .name("kafka-consumer".to_owned())
         .spawn(move || desk.run(claims_tx, ready_tx, ended_tx))
@@ -124,6 +126,7 @@ impl Membership {
 struct Desk {
     kafka: Kafka,
     revoke_timeout: Duration,
+    deaths_max: u32,
     intake: Arc<Intake>,
     /// For whoever commits in the source's place.
     membership: Option<Membership>,
@@ -199,7 +202,8 @@ impl Desk {
         if let Some(id) = &kafka.group_instance_id {
             config.set("group.instance.id", id);
         }
-        let context = Context::new(Arc::clone(&self.intake), self.revoke_timeout, self.membership.is_none());
+        let commits = self.membership.is_none();
+        let context = Context::new(Arc::clone(&self.intake), self.revoke_timeout, self.deaths_max, commits);
         let consumer: StreamConsumer<Context> = config
             .create_with_context(context)
             .map_err(|error| setup_failure(Stage::Claim, "consumer", error))?;
@@ -232,7 +236,7 @@ async fn poll(
             received = consumer.recv() => match received {
                 Ok(message) => {
                     judge.clear();
-                    receive(&message, intake, claims.as_ref());
+                    receive(&message, consumer.context(), claims.is_some());
                 }
                 Err(error) => judge.judge(error, &desk.kafka.topic_tasks, served)?,
             },
@@ -246,8 +250,17 @@ async fn poll(
             intake.drain();
             intake.abandon();
         }
+        let begun = consumer.context().begin(consumer);
+        if let Some(claims) = &claims {
+            for claim in begun {
+                // The channel holds as many claims as may be live, so it has room; it is closed when the
+                // worker is gone, and then the claim is dropped and its offset stays unfinished.
+                let _ = claims.try_send(claim);
+            }
+        }
         if intake.is_closed() {
             claims = None;
+            consumer.context().part(&intake.assigned());
             if intake.live() == 0 {
                 break;
             }
@@ -257,29 +270,26 @@ async fn poll(
     commit_for_the_last_time(consumer).await
 }
 
-/// Turns a message into a claim.
-fn receive(received: &BorrowedMessage<'_>, intake: &Arc<Intake>, claims: Option<&mpsc::Sender<Claim>>) {
+/// Turns a message into a claim, which waits at the gate.
+fn receive(received: &BorrowedMessage<'_>, context: &Context, is_open: bool) {
     let partition = Partition { topic: received.topic().into(), id: received.partition() };
     let position = Position { partition, offset: Offset(received.offset()) };
     let message = Arc::new(message_of(received, &TASK));
     // After the end of the intake nothing is received any more: the offset stays with the broker.
-    let Some(claims) = claims else { return };
-    let mut received = intake.receive(position.clone(), Arc::clone(&message));
-    if received.as_ref().is_err_and(|refused| *refused == Refused::AlreadyReceived) {
+    if !is_open {
+        return;
+    }
+    let mut received = context.receive(position.clone(), Arc::clone(&message));
+    if received == Err(Refused::AlreadyReceived) {
         // Offsets only go back when the topic was made anew or cut: what they name now was not seen before. Another
         // generation begins; at worst tasks run again.
         telemetry::offsets_went_back(&position);
-        intake.assign(position.partition.clone());
-        received = intake.receive(position.clone(), message);
+        context.assign_anew(&position.partition);
+        received = context.receive(position.clone(), message);
     }
     match received {
-        Ok(claim) => {
-            // The channel holds as many claims as may be live, so it has room; it is closed when the
-            // worker is gone, and then the claim is dropped and its offset stays unfinished.
-            let _ = claims.try_send(claim);
-        }
         // Ended meanwhile: the offset stays with the broker. Or done before: that is booked.
-        Err(Refused::Closed | Refused::AlreadyFinished) => {}
+        Ok(()) | Err(Refused::Closed | Refused::AlreadyFinished) => {}
         Err(refused) => telemetry::message_refused(&position, &refused),
     }
 }

@@ -1,7 +1,6 @@
 //! Tests of the intake.
 
 use super::*;
-use crate::task::Offset;
 
 fn partition(id: i32) -> Partition {
     Partition { topic: "tasks".into(), id }
@@ -13,7 +12,7 @@ fn receive(intake: &Arc<Intake>, id: i32, offset: i64) -> Result<Claim, Refused>
 
 #[test]
 fn pauses_at_a_bound_and_resumes_when_a_quarter_is_free() {
-    let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100 });
+    let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100, deaths_max: 3 });
     intake.assign(partition(0));
     let mut claims: Vec<Claim> = (0..4).map(|offset| receive(&intake, 0, offset).unwrap()).collect();
     assert_eq!(intake.paused().len(), 1);
@@ -24,7 +23,7 @@ fn pauses_at_a_bound_and_resumes_when_a_quarter_is_free() {
 
 #[test]
 fn a_slow_task_pauses_only_its_own_partition() {
-    let intake = Intake::new(Bounds { tasks_max: 100, window_max: 8 });
+    let intake = Intake::new(Bounds { tasks_max: 100, window_max: 8, deaths_max: 3 });
     intake.assign(partition(0));
     intake.assign(partition(1));
     let _slow = receive(&intake, 0, 0).unwrap();
@@ -45,7 +44,7 @@ fn finish_sparsely(intake: &Arc<Intake>, numbers: std::ops::RangeInclusive<i64>)
 
 #[test]
 fn a_map_near_the_brokers_limit_pauses_its_partition_until_the_position_moves() {
-    let intake = Intake::new(Bounds { tasks_max: 100_000, window_max: 100_000 });
+    let intake = Intake::new(Bounds { tasks_max: 100_000, window_max: 100_000, deaths_max: 3 });
     intake.assign(partition(0));
     let slow = receive(&intake, 0, 0).unwrap();
     finish_sparsely(&intake, 1..=1_100);
@@ -69,9 +68,9 @@ fn a_map_near_the_brokers_limit_pauses_its_partition_until_the_position_moves() 
 fn a_map_that_is_restored_full_does_not_pause_what_it_waits_for() {
     let (next, finished) =
         (NextOffset(0), (1..=1_300).map(|number| crate::task::Offset(number * 16)).collect());
-    let intake = Intake::new(Bounds { tasks_max: 100, window_max: 100 });
+    let intake = Intake::new(Bounds { tasks_max: 100, window_max: 100, deaths_max: 3 });
     intake.assign(partition(0));
-    intake.restore(&partition(0), next, Metadata { finished });
+    intake.restore(&partition(0), next, Metadata { finished, ..Metadata::default() });
     assert_eq!(intake.paused().len(), 0);
     receive(&intake, 0, 0).unwrap().finish().unwrap();
     assert_eq!(receive(&intake, 0, 16).unwrap_err(), Refused::AlreadyFinished);
@@ -81,7 +80,7 @@ fn a_map_that_is_restored_full_does_not_pause_what_it_waits_for() {
 
 #[test]
 fn a_dropped_claim_frees_its_place_but_not_its_offset() {
-    let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100 });
+    let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100, deaths_max: 3 });
     intake.assign(partition(0));
     drop(receive(&intake, 0, 5).unwrap());
     receive(&intake, 0, 6).unwrap().finish().unwrap();
@@ -91,7 +90,7 @@ fn a_dropped_claim_frees_its_place_but_not_its_offset() {
 
 #[test]
 fn leaving_waits_for_live_claims_and_a_late_one_is_fenced() {
-    let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100 });
+    let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100, deaths_max: 3 });
     intake.assign(partition(0));
     let first = receive(&intake, 0, 0).unwrap();
     let late = receive(&intake, 0, 1).unwrap();
@@ -109,7 +108,7 @@ fn leaving_waits_for_live_claims_and_a_late_one_is_fenced() {
 
 #[test]
 fn nothing_is_received_after_the_end() {
-    let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100 });
+    let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100, deaths_max: 3 });
     intake.assign(partition(0));
     intake.drain();
     assert_eq!(receive(&intake, 0, 0).unwrap_err(), Refused::Closed);
@@ -118,7 +117,7 @@ fn nothing_is_received_after_the_end() {
 
 #[test]
 fn leaving_ends_as_soon_as_the_last_claim_is_settled() {
-    let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100 });
+    let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100, deaths_max: 3 });
     intake.assign(partition(0));
     let claim = receive(&intake, 0, 0).unwrap();
     let (leaving, waits) = std::sync::mpsc::channel();

@@ -12,12 +12,14 @@ use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 
-use crate::commit::Checkpoint;
+use crate::commit::{Checkpoint, Metadata, Refused, Watch};
 use crate::failure::Failure;
-use crate::source::Intake;
+use crate::message::Message;
+use crate::source::gate::{Begin, Gate, World};
 use crate::source::kafka::commit_async::commit_async;
 use crate::source::kafka::restore::restore;
-use crate::task::{NextOffset, Partition};
+use crate::source::{Claim, Intake};
+use crate::task::{NextOffset, Offset, Partition, Position};
 use crate::telemetry;
 
 /// A commit without an answer for so long is given up for lost, and the next one is asked for.
@@ -30,6 +32,8 @@ pub(super) struct Context {
     /// Whether commits are made here.
     commits: bool,
     books: Mutex<Books>,
+    /// What was received and has not begun.
+    gate: Mutex<Gate<Claim>>,
 }
 
 /// What was asked of the broker.
@@ -57,8 +61,57 @@ impl Books {
 }
 
 impl Context {
-    pub(super) fn new(intake: Arc<Intake>, revoke_timeout: Duration, commits: bool) -> Context {
-        Context { intake, revoke_timeout, commits, books: Mutex::default() }
+    pub(super) fn new(
+        intake: Arc<Intake>,
+        revoke_timeout: Duration,
+        deaths_max: u32,
+        commits: bool,
+    ) -> Context {
+        let gate = Mutex::new(Gate::new(deaths_max));
+        Context { intake, revoke_timeout, commits, books: Mutex::default(), gate }
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Gate<Claim>> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Books a received message, and lets its claim wait until it may begin.
+    pub(super) fn receive(&self, position: Position, message: Arc<Message>) -> Result<(), Refused> {
+        let claim = self.intake.receive(position.clone(), message)?;
+        self.gate().receive(&position.partition, position.offset, claim);
+        Ok(())
+    }
+
+    /// A partition begins from nothing, in this assignment.
+    pub(super) fn assign_anew(&self, partition: &Partition) {
+        self.part(std::slice::from_ref(partition));
+        self.intake.assign(partition.clone());
+        self.books().confirmed.remove(partition);
+        self.gate().open(partition.clone(), Watch::default());
+    }
+
+    /// Partitions are going: what waits is dropped, and what is said of them is said for the last time.
+    pub(super) fn part(&self, partitions: &[Partition]) {
+        let mut gate = self.gate();
+        for partition in partitions {
+            if let Some(watch) = gate.forget(partition) {
+                self.intake.say(std::iter::once((partition, &watch)));
+            }
+        }
+    }
+
+    /// The claims that may begin now. What must be said before others may is asked of the broker at once.
+    pub(super) fn begin<C: Consumer<Context>>(&self, consumer: &C) -> Vec<Claim> {
+        let mut gate = self.gate();
+        let begun = gate.step(self, Instant::now());
+        self.intake.say(gate.watches());
+        let waits = gate.waiting() > 0;
+        drop(gate);
+        if waits {
+            self.commit(consumer);
+        }
+        let claims = begun.into_iter();
+        claims.map(|Begin { claim, condemned }| Claim { condemned, ..claim }).collect()
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -165,6 +218,11 @@ impl Context {
             self.intake.close();
             list.clone()
         });
+        for partition in &assigned {
+            let before = self.intake.watch(partition).unwrap_or_default();
+            self.gate().open(partition.clone(), before);
+        }
+        self.intake.say(self.gate().watches());
         match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(list)?,
             _ => consumer.assign(list)?,
@@ -181,6 +239,8 @@ impl Context {
     fn revoke(&self, consumer: &BaseConsumer<Context>, list: &TopicPartitionList) -> KafkaResult<()> {
         let revoked: Vec<Partition> = partitions(list).collect();
         let lost = consumer.assignment_lost();
+        // Before the wait: what has not begun does not, and nobody should wait for it.
+        self.part(&revoked);
         if !lost {
             let checkpoints = self.intake.leave(&revoked, self.revoke_timeout);
             self.commit_these(consumer, checkpoints);
@@ -198,6 +258,26 @@ impl Context {
             RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
             _ => consumer.unassign(),
         }
+    }
+}
+
+impl World for Context {
+    fn live(&self) -> usize {
+        self.intake.live()
+    }
+
+    fn is_unfinished(&self, partition: &Partition, offset: Offset) -> bool {
+        self.intake.is_unfinished(partition, offset)
+    }
+
+    fn said(&self, partition: &Partition) -> Option<Watch> {
+        let books = self.books();
+        if books.without_metadata || !self.commits {
+            // Nothing can be said from here: as if it were.
+            return self.intake.watch(partition);
+        }
+        let Checkpoint { next, metadata } = books.confirmed.get(partition)?;
+        Metadata::decode(metadata.as_bytes(), *next).ok().map(|metadata| metadata.watch)
     }
 }
 
@@ -220,6 +300,7 @@ impl ConsumerContext for Context {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoke(consumer, list),
             error => {
                 let all: Vec<Partition> = self.intake.assigned();
+                self.part(&all);
                 self.intake.lose(&all);
                 consumer.unassign().and(Err(KafkaError::Rebalance(error.into())))
             }
@@ -267,6 +348,8 @@ impl ConsumerContext for Context {
             }
         }
         self.forget_requests(&refused);
+        // Something may wait for it.
+        self.intake.notify();
     }
 }
 
