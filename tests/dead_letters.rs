@@ -200,9 +200,10 @@ async fn dead_letters_are_listed_by_kind() {
     let one = |kind| (Some(kind), Some(1));
     assert_eq!(kinds, [(Some("not_found"), Some(2)), one("malformed_file"), one("not_a_task")]);
     let example = &listed[0]["example"];
-    assert_eq!((&example["key"], &example["replays"]), (&json!("b/missing.csv"), &json!(0)));
+    assert!(example["key"].as_str().unwrap().ends_with("/missing.csv"), "{example}");
+    assert_eq!(example["replays"], 0);
     assert!(listed[0]["first"].as_str() <= listed[0]["last"].as_str());
-    assert!(example["error"].as_str().unwrap().contains("b/missing.csv"), "{example}");
+    assert!(example["error"].as_str().unwrap().contains("/missing.csv"), "{example}");
 
     let table = scene.dlq_says(&["list"]).await;
     let row = table.lines().find(|line| line.contains("malformed_file")).unwrap();
