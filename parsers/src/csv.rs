@@ -11,6 +11,7 @@ mod header;
 mod records;
 
 use crate::aggregate::Word;
+use crate::both::both;
 use crate::csv::batch::{Batch, Found, Oddity};
 use crate::csv::records::{Record, Records, Sink};
 use crate::decode::Decode;
@@ -78,14 +79,6 @@ impl CsvDecoder {
         }
         batch.consume(read);
         Ok(())
-    }
-}
-
-/// Does two things: at the same time inside of a rayon pool, else one after the other.
-fn both<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
-    match rayon::current_thread_index() {
-        Some(_) => rayon::join(a, b),
-        None => (a(), b()),
     }
 }
 

@@ -13,6 +13,11 @@ pub trait Decode: Send {
     /// Takes in the next piece of the file. How the file is cut changes nothing.
     fn feed(&mut self, bytes: &[u8]) -> Result<(), Error>;
 
+    /// An archive says how the file is called whose bytes come next.
+    fn named(&mut self, member: &str) {
+        let _ = member;
+    }
+
     /// The end of the file.
     fn finish(self: Box<Self>) -> Result<Summary, Error>;
 }

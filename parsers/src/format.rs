@@ -7,6 +7,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// How names of compressed files usually end.
+const PACKED_ENDINGS: [&str; 6] = [".gz", ".zst", ".bz2", ".xz", ".lz4", ".zip"];
+
 /// A format that has a decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -19,10 +22,10 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format of a file with this name: by its extension, in any case, after an optional `.gz`.
+    /// The format of a file with this name: by its ending, in any case, before an optional one of a compression.
     pub fn from_name(name: &str) -> Option<Format> {
         let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
-        let plain = file.strip_suffix(".gz").unwrap_or(&file);
+        let plain = PACKED_ENDINGS.iter().find_map(|ending| file.strip_suffix(ending)).unwrap_or(&file);
         match plain.rsplit_once('.')?.1 {
             "csv" => Some(Format::Csv),
             "tsv" => Some(Format::Tsv),
@@ -66,6 +69,31 @@ pub enum Compression {
     None,
     /// Gzip, of one or several members.
     Gzip,
+    /// Zstandard, of one or several frames.
+    Zstd,
+    /// Bzip2, of one or several streams.
+    Bzip2,
+    /// Xz, of one or several streams.
+    Xz,
+    /// LZ4, of one or several frames.
+    Lz4,
+    /// A zip archive with one file.
+    Zip,
+}
+
+impl Compression {
+    /// The name of this compression in summaries.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Compression::None => "none",
+            Compression::Gzip => "gzip",
+            Compression::Zstd => "zstd",
+            Compression::Bzip2 => "bzip2",
+            Compression::Xz => "xz",
+            Compression::Lz4 => "lz4",
+            Compression::Zip => "zip",
+        }
+    }
 }
 
 #[cfg(test)]
@@ -73,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_extension_decides_in_any_case_and_after_gz() {
+    fn the_ending_decides_in_any_case_before_that_of_a_compression() {
         let cases = [
             ("a.csv", Some(Format::Csv)),
             ("deep/er/A.CSV", Some(Format::Csv)),
@@ -82,6 +110,13 @@ mod tests {
             ("a.b.tsv", Some(Format::Tsv)),
             ("dir.csv/readme", None),
             ("a.csv.bak", None),
+            ("a.csv.zst", Some(Format::Csv)),
+            ("a.csv.bz2", Some(Format::Csv)),
+            ("a.csv.XZ", Some(Format::Csv)),
+            ("a.tsv.lz4", Some(Format::Tsv)),
+            ("a.csv.zip", Some(Format::Csv)),
+            ("a.csv.gz.zst", None),
+            ("a.csv.tgz", None),
             ("a.gz", None),
             ("csv", None),
             ("", None),

@@ -12,7 +12,7 @@
 //!
 //! ```text
 //!  bytes ─▶ decompress ─▶ sniff ─▶ csv::batch ─▶ scalar ─▶ aggregate::columns ─▶ summary ─▶ JSON, Arrow, Polars
-//!           64 KiB a piece  format  records        a token   exact or sketched     plain values
+//!           256 KiB a piece format  records        a token   exact or sketched     plain values
 //! ```
 //!
 //! Promises:
@@ -23,6 +23,7 @@
 //!   that pool's threads, with the same result.
 
 pub mod aggregate;
+mod both;
 #[cfg(feature = "columnar")]
 mod columnar;
 mod csv;

@@ -3,9 +3,13 @@
 //! Promise: whatever the input, a decoder holds at most `Limits::memory_bytes_max` bytes. What a bound
 //! refuses is an error of kind `limit` with its place, never a crash and never a silent cut.
 
-/// Bytes of working memory that do not depend on the limits: inflate window, code tables, two batches of records with
-/// the places of their fields, small vectors.
+/// Bytes of working memory that do not depend on the limits: two batches of records with the places of their fields, the
+/// head of a file, small vectors.
 const FIXED_BYTES: u64 = 6 << 20;
+
+/// The least that unpacking may need, whatever the window: lz4 has a block of 4 MiB twice, packed and unpacked;
+/// bzip2 takes 4 MB.
+const WINDOW_BYTES_MIN: u64 = 8 << 20;
 
 /// The memory of one column before it holds a value: its struct, its name three times, its statistics.
 const COLUMN_BYTES: u64 = 1 << 10;
@@ -29,6 +33,10 @@ pub struct Limits {
     /// Most bytes that one compressed byte may stand for, on average. Default 500: repetitive tables reach
     /// 100, a bomb 1,000. It counts only after the first 16 MiB, which are harmless.
     pub decompressed_ratio_max: u64,
+    /// Most bytes that a compressed stream may refer back, which must be kept: the window of zstd (there the power of
+    /// two below), the dictionary of xz. Default 8 MiB: what `zstd -19`, `xz -6` and all below them write. Beyond it are
+    /// `zstd --ultra` and `--long`, `xz -7` to `-9`. The other compressions need less.
+    pub window_bytes_max: usize,
     /// Memory for the exact tables of distinct values, all columns together. Default 24 MiB: hundreds of
     /// thousands of values. Beyond it the largest column is estimated from then on.
     pub exact_bytes_max: usize,
@@ -49,6 +57,7 @@ impl Default for Limits {
             record_bytes_max: 16 << 20,
             decompressed_bytes_max: 64 << 30,
             decompressed_ratio_max: 500,
+            window_bytes_max: 8 << 20,
             exact_bytes_max: 24 << 20,
             sketch_bytes_max: 16 << 20,
             top_bytes_max: 64 << 10,
@@ -75,6 +84,8 @@ impl Limits {
             + sketches
             + names
             + columns * COLUMN_BYTES
+            + (self.window_bytes_max as u64).max(WINDOW_BYTES_MIN)
+            + crate::decompress::STREAM_BYTES
             + FIXED_BYTES
     }
 }

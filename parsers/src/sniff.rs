@@ -48,6 +48,13 @@ impl Decode for Sniffed {
         Ok(())
     }
 
+    /// The name of the file comes first, that of its member helps where it tells no format.
+    fn named(&mut self, member: &str) {
+        if Format::from_name(&self.name).is_none() {
+            self.name = format!("{}/{member}", self.name);
+        }
+    }
+
     fn finish(self: Box<Self>) -> Result<Summary, Error> {
         match self.state {
             State::Head(head) => choose(&self.name, &self.limits, &head)?.finish(),
