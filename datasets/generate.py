@@ -1,24 +1,31 @@
 #!/usr/bin/env python3
 """Writes the generated files: golden cases, malformed files, bench inputs.
 
-    python generate.py golden       golden/*.csv (and .tsv, .csv.gz)
+    python generate.py golden       golden/*.csv (and .tsv, and compressed)
     python generate.py malformed    malformed/*
     python generate.py large --size-mb N --kind flights|taxi|text|quoted OUT
 
-Standard library only. Everything comes from literals or from a seed through
+Standard library only, but for the `zstandard` of requirements.txt, which the
+first two need. Everything comes from literals or from a seed through
 `random.Random`'s `random` and `getrandbits`, which are the same in every
-version of Python, so a second run gives the same bytes. (The .gz files may
-differ in bytes, never in content, where zlib is another version.)
+version of Python, so a second run gives the same bytes. (Compressed files may
+differ in bytes, never in content, where their library is another version.)
 """
 
 import argparse
+import bz2
 import gzip
+import io
+import lzma
 import sys
+import zipfile
 from pathlib import Path
 from random import Random
 
 HERE = Path(__file__).resolve().parent
 BOM = b"\xef\xbb\xbf"
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+DATA = (".csv", ".tsv", *(".csv" + ending for ending in PACKED))
 
 
 def lines(*rows: str, end: str = "\n") -> bytes:
@@ -32,6 +39,21 @@ def column(name: str, values) -> bytes:
 
 def gz(data: bytes) -> bytes:
     return gzip.compress(data, compresslevel=9, mtime=0)
+
+
+def zst(data: bytes) -> bytes:
+    import zstandard
+
+    return zstandard.ZstdCompressor(level=19, write_checksum=True).compress(data)
+
+
+def zipped(*members: tuple, method=zipfile.ZIP_DEFLATED) -> bytes:
+    """An archive of (name, bytes)."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for name, data in members:
+            archive.writestr(zipfile.ZipInfo(name), data, method)
+    return out.getvalue()
 
 
 def pick(rng: Random, items):
@@ -196,6 +218,11 @@ def golden() -> dict:
     cases["tabs.tsv"] = lines("a\tb\tc", "1\tx,y\t1.5", "2\t\t2.5", '3\t"p\tq"\tNA', "4\tx,y\t0.5")
     cases["gzip.csv.gz"] = gz(lines("a,b", "1,x", "2,y", "3,x"))
     cases["gzip_members.csv.gz"] = gz(b"a,b\n1,x\n2,") + gz(b"y\n3,x\n") + gz(b"") + gz(b"4,z\n")
+    for ending, pack in (("bz2", bz2.compress), ("xz", lzma.compress), ("zst", zst)):
+        cases[f"{ending}.csv.{ending}"] = pack(lines("a,b", "1,x", "2,y", "3,x"))
+        cases[f"{ending}_streams.csv.{ending}"] = pack(b"a,b\n1,x\n2,") + pack(b"y\n3,x\n") + pack(b"") + pack(b"4,z\n")
+    cases["zip.csv.zip"] = zipped(("data.csv", lines("a,b", "1,x", "2,y", "3,x")))
+    cases["zip_stored.csv.zip"] = zipped(("data.csv", lines("a,b", "1,x", "2,y", "3,x")), method=zipfile.ZIP_STORED)
 
     # size
     cases["many_rows.csv"] = many_rows()
@@ -341,7 +368,48 @@ def malformed() -> dict:
         "gzip_bomb.csv.gz": (gz(b"id,v\n" + b"0,0\n" * 12_000_000), "48 MB of rows in 47 kB, about 1000 : 1"),
         "gzip_named_csv.csv": (packed, "gzip under a name without .gz"),
         "plain_named_gz.csv.gz": (PLAIN, "plain text under a name that ends in .gz"),
+        # other compressions
+        "bzip2_truncated.csv.bz2": (bz2.compress(PLAIN)[:-5], "the end of the stream is missing"),
+        "bzip2_trailing_garbage.csv.bz2": (bz2.compress(PLAIN) + b"garbage after the end", "other bytes after the stream"),
+        "bzip2_within_gzip.csv.gz": (gz(bz2.compress(PLAIN)), "compressed twice, in two ways"),
+        "xz_truncated.csv.xz": (lzma.compress(PLAIN)[:-8], "the end of the stream is missing"),
+        "xz_bad_checksum.csv.xz": (xz_bad_checksum(), "wrong checksum"),
+        "xz_padding.csv.xz": (lzma.compress(PLAIN) + b"\0" * 8 + lzma.compress(b"4,dee,4.5\n"), "padding between two streams, as xz allows"),
+        "xz_odd_padding.csv.xz": (lzma.compress(PLAIN) + b"\0" * 3, "padding that is no multiple of four bytes"),
+        "xz_large_dictionary.csv.xz": (lzma.compress(PLAIN, preset=9), "a dictionary of 64 MiB, as `xz -9` writes"),
+        "zstd_truncated.csv.zst": (zst(PLAIN)[:-5], "the end of the frame is missing"),
+        "zstd_bad_checksum.csv.zst": (zst(PLAIN)[:-1] + b"\0", "wrong checksum"),
+        "zstd_trailing_garbage.csv.zst": (zst(PLAIN) + b"garbage after the end", "other bytes after the frame"),
+        "zip_two_files.csv.zip": (zipped(("a.csv", PLAIN), ("b.csv", PLAIN)), "two files in the archive"),
+        "zip_beside_macos.csv.zip": (zipped(("a.csv", PLAIN), ("__MACOSX/._a.csv", b"attributes")), "one file, and what macOS adds"),
+        "zip_encrypted.csv.zip": (zip_encrypted(), "the flag of encryption"),
+        "zip_method.csv.zip": (zipped(("a.csv", PLAIN), method=zipfile.ZIP_LZMA), "a method that is rarely used: LZMA"),
+        "zip_without_directory.csv.zip": (zipped(("a.csv", PLAIN)).partition(b"PK\x01\x02")[0], "the directory at the end is missing"),
+        "zip_of_nothing.csv.zip": (zipped(), "an archive without files"),
+        "zip_bad_checksum.csv.zip": (zip_bad_checksum(), "wrong checksum"),
     }
+
+
+def xz_bad_checksum() -> bytes:
+    """CRC64 ends at the index, whose size the footer says."""
+    packed = lzma.compress(PLAIN)
+    index = (int.from_bytes(packed[-8:-4], "little") + 1) * 4
+    last = len(packed) - 12 - index - 1
+    return packed[:last] + bytes([packed[last] ^ 0xFF]) + packed[last + 1 :]
+
+
+def zip_encrypted() -> bytes:
+    packed = bytearray(zipped(("a.csv", PLAIN)))
+    packed[6] |= 1
+    packed[packed.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(packed)
+
+
+def zip_bad_checksum() -> bytes:
+    packed = bytearray(zipped(("a.csv", PLAIN)))
+    for at in (14, packed.index(b"PK\x01\x02") + 16):
+        packed[at] ^= 0xFF
+    return bytes(packed)
 
 
 # --------------------------------------------------------------------------
@@ -477,7 +545,7 @@ def write_folder(folder: Path, files: dict) -> None:
     """Writes `files` and removes the data files that are no longer made."""
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
-        if old.name.endswith((".csv", ".tsv", ".csv.gz")) and old.name not in files:
+        if old.name.endswith(DATA) and old.name not in files:
             old.unlink()
     for name, data in files.items():
         (folder / name).write_bytes(data)

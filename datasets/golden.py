@@ -33,7 +33,6 @@ import generate
 
 HERE = Path(__file__).resolve().parent
 GOLDEN, SAMPLES, MALFORMED = HERE / "golden", HERE / "samples", HERE / "malformed"
-DATA = (".csv", ".tsv", ".csv.gz")
 MUST_FAIL = ("corrupt.csv.gz", "photo.png")
 BEGIN, END = "<!-- samples: written by golden.py -->", "<!-- end -->"
 
@@ -84,11 +83,12 @@ def check_leading_zeros(path: Path, frame: pandas.DataFrame) -> None:
 
 
 def data_files(folder: Path) -> list:
-    return sorted(p for p in folder.iterdir() if p.name.endswith(DATA))
+    return sorted(p for p in folder.iterdir() if p.name.endswith(generate.DATA))
 
 
 def case(path: Path) -> str:
-    return path.name.removesuffix(".gz").rsplit(".", 1)[0]
+    name = path.stem if path.suffix in generate.PACKED else path.name
+    return name.rsplit(".", 1)[0]
 
 
 def expected_files() -> dict:

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use parsers::{ColumnType, Compression, Error, Limits, Summary, decoder};
+use parsers::{ColumnType, Compression, Error, Format, Limits, Summary, decoder};
 use serde_json::Value;
 
 fn datasets() -> PathBuf {
@@ -98,7 +98,7 @@ fn compare(ours: &Summary, expected: &Value) -> Vec<String> {
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| [".csv", ".tsv", ".gz"].iter().any(|end| path.to_string_lossy().ends_with(end)));
+    files.retain(|path| Format::from_name(&path.to_string_lossy()).is_some());
     files.sort();
     files
 }
@@ -127,7 +127,8 @@ fn check(folder: &Path, expected: impl Fn(&str) -> PathBuf) -> usize {
 fn golden_files_are_what_pandas_says() {
     let folder = datasets().join("golden");
     let compared = check(&folder, |name| {
-        let case = name.trim_end_matches(".gz").rsplit_once('.').unwrap().0;
+        let end = name.find(".csv").or(name.find(".tsv")).unwrap();
+        let case = &name[..end];
         folder.join(format!("{case}.expected.json"))
     });
     assert!(compared > 100, "only {compared} golden files were found");
@@ -178,6 +179,9 @@ const OUTCOMES: &[(&str, &str)] = &[
     ("blank_before_quote.csv", "2 rows, 1 row_too_long from line 2"),
     ("bom_in_the_middle.csv", "4 rows"),
     ("bom_twice.csv", "3 rows"),
+    ("bzip2_trailing_garbage.csv.bz2", "corrupt"),
+    ("bzip2_truncated.csv.bz2", "corrupt"),
+    ("bzip2_within_gzip.csv.gz", "unsupported"),
     ("comment_lines.csv", "4 rows, 3 row_too_long from line 2"),
     ("control_z.csv", "4 rows, 1 row_too_short from line 5"),
     ("decimal_commas.csv", "2 rows, 2 row_too_long from line 2"),
@@ -245,4 +249,19 @@ const OUTCOMES: &[(&str, &str)] = &[
     ("utf8_overlong.csv", "1 rows, 1 invalid_utf8 from line 2"),
     ("utf8_surrogate.csv", "1 rows, 1 invalid_utf8 from line 2"),
     ("xml_error.csv", "1 rows"),
+    ("xz_bad_checksum.csv.xz", "corrupt"),
+    ("xz_large_dictionary.csv.xz", "limit"),
+    ("xz_odd_padding.csv.xz", "corrupt"),
+    ("xz_padding.csv.xz", "4 rows"),
+    ("xz_truncated.csv.xz", "corrupt"),
+    ("zip_bad_checksum.csv.zip", "corrupt"),
+    ("zip_beside_macos.csv.zip", "3 rows"),
+    ("zip_encrypted.csv.zip", "unsupported"),
+    ("zip_method.csv.zip", "unsupported"),
+    ("zip_of_nothing.csv.zip", "empty"),
+    ("zip_two_files.csv.zip", "unsupported"),
+    ("zip_without_directory.csv.zip", "corrupt"),
+    ("zstd_bad_checksum.csv.zst", "corrupt"),
+    ("zstd_trailing_garbage.csv.zst", "corrupt"),
+    ("zstd_truncated.csv.zst", "corrupt"),
 ];

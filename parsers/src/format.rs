@@ -7,9 +7,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How names of compressed files usually end.
-const PACKED_ENDINGS: [&str; 6] = [".gz", ".zst", ".bz2", ".xz", ".lz4", ".zip"];
-
 /// A format that has a decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -25,7 +22,7 @@ impl Format {
     /// The format of a file with this name: by its ending, in any case, before an optional one of a compression.
     pub fn from_name(name: &str) -> Option<Format> {
         let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
-        let plain = PACKED_ENDINGS.iter().find_map(|ending| file.strip_suffix(ending)).unwrap_or(&file);
+        let plain = file.strip_suffix(Compression::from_name(&file).ending()).unwrap_or(&file);
         match plain.rsplit_once('.')?.1 {
             "csv" => Some(Format::Csv),
             "tsv" => Some(Format::Tsv),
@@ -82,6 +79,35 @@ pub enum Compression {
 }
 
 impl Compression {
+    const ALL: [Compression; 6] = [
+        Compression::Gzip,
+        Compression::Zstd,
+        Compression::Bzip2,
+        Compression::Xz,
+        Compression::Lz4,
+        Compression::Zip,
+    ];
+
+    /// What the name of a file promises, in any case. A decoder goes by the content.
+    pub fn from_name(name: &str) -> Compression {
+        let name = name.to_ascii_lowercase();
+        let ends = |compression: &Compression| name.ends_with(compression.ending());
+        Compression::ALL.into_iter().find(ends).unwrap_or(Compression::None)
+    }
+
+    /// How the names of such files usually end.
+    fn ending(self) -> &'static str {
+        match self {
+            Compression::None => "",
+            Compression::Gzip => ".gz",
+            Compression::Zstd => ".zst",
+            Compression::Bzip2 => ".bz2",
+            Compression::Xz => ".xz",
+            Compression::Lz4 => ".lz4",
+            Compression::Zip => ".zip",
+        }
+    }
+
     /// The name of this compression in summaries.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -124,5 +150,7 @@ mod tests {
         for (name, format) in cases {
             assert_eq!(Format::from_name(name), format, "{name}");
         }
+        assert_eq!(Compression::from_name("a/B.ZIP"), Compression::Zip);
+        assert_eq!(Compression::from_name("a.gz/b.csv"), Compression::None);
     }
 }

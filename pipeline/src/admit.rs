@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use parsers::Compression;
 
 use crate::budget::{Budget, Share};
 use crate::download::BUFFER_BYTES;
@@ -48,7 +49,7 @@ impl Admit {
     /// The memory, in bytes, that an object will need: buffer and parser together.
     fn cost(&self, key: &str, size: u64) -> u64 {
         // What unfolds may be a thousand times as large: there the size says nothing.
-        let unfolds = key.to_ascii_lowercase().ends_with(".gz");
+        let unfolds = Compression::from_name(key) != Compression::None;
         let parser = if unfolds { self.parser_bytes_max } else { size.saturating_mul(EXPANSION) };
         size.min(BUFFER_BYTES) + parser.min(self.parser_bytes_max)
     }
