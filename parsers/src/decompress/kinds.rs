@@ -30,11 +30,12 @@ const MARKS: [(&[u8], Compression); 9] = [
 ];
 
 /// What is known and not read.
-const FOREIGN: [(&[u8], &str); 7] = [
+const FOREIGN: [(&[u8], &str); 8] = [
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
     (b"Rar!\x1a\x07", "a RAR archive"),
     (b"\x1f\x9d", "compressed by `compress`"),
     (b"LZIP\x01", "compressed by lzip"),
+    (b"\x5d\x00\x00", "compressed by lzma, the form before xz"),
     (b"\x02\x21\x4c\x18", "lz4 in its old form, without frames"),
     (b"PK\x07\x08", "a part of a zip archive that was split"),
     (b"\xff\x06\x00\x00sNaPpY", "compressed by snappy"),

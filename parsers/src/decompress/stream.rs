@@ -234,8 +234,11 @@ impl Packed {
 
     /// Only what was unpacked says where: how far a codec has read ahead depends on how its input was cut.
     fn error(&self, trouble: Trouble) -> Error {
-        let message = format!("{} (after {} unpacked bytes)", trouble.what, self.written);
-        Error::new(trouble.kind, message)
+        let Trouble { kind, mut what } = trouble;
+        if kind == ErrorKind::Corrupt {
+            what = format!("{what} (after {} unpacked bytes)", self.written);
+        }
+        Error::new(kind, what)
     }
 }
 
