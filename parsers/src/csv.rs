@@ -141,7 +141,7 @@ impl Sink for Table {
         }
         let n_fields = record.ends.len();
         if n_fields < width {
-            (n_fields..width).for_each(|index| rows.columns.add_missing(index));
+            (n_fields..width).for_each(|index| rows.columns.add_missing(index, 1));
             rows.warnings.note(WarningKind::RowTooShort, record.position.line);
         } else if n_fields > width {
             rows.warnings.note(WarningKind::RowTooLong, record.position.line);
@@ -163,7 +163,7 @@ impl Table {
         };
         rows.columns.add_batch(|index| batch.column(index))?;
         for index in batch.missing() {
-            rows.columns.add_missing(index);
+            rows.columns.add_missing(index, 1);
         }
         rows.total += batch.rows() as u64;
         for &(oddity, line) in &batch.odd {

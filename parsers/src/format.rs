@@ -16,6 +16,10 @@ pub enum Format {
     Csv,
     /// Tab-separated values.
     Tsv,
+    /// JSON: an array of records, or one record after another.
+    Json,
+    /// JSON Lines: a record a line.
+    Jsonl,
 }
 
 impl Format {
@@ -26,13 +30,15 @@ impl Format {
         match plain.rsplit_once('.')?.1 {
             "csv" => Some(Format::Csv),
             "tsv" => Some(Format::Tsv),
+            "json" => Some(Format::Json),
+            "jsonl" | "ndjson" => Some(Format::Jsonl),
             _ => None,
         }
     }
 
     /// The format of a file that begins like this; `None` when only its name can tell.
-    pub(crate) fn from_content(_head: &[u8]) -> Option<Format> {
-        None
+    pub(crate) fn from_content(head: &[u8]) -> Option<Format> {
+        crate::json::is_json(head).then_some(Format::Json)
     }
 
     /// The name of this format in summaries.
@@ -40,13 +46,15 @@ impl Format {
         match self {
             Format::Csv => "csv",
             Format::Tsv => "tsv",
+            Format::Json => "json",
+            Format::Jsonl => "jsonl",
         }
     }
 
     pub(crate) fn delimiter(self) -> u8 {
         match self {
-            Format::Csv => b',',
             Format::Tsv => b'\t',
+            _ => b',',
         }
     }
 }
@@ -134,6 +142,9 @@ mod tests {
             ("a.csv.gz", Some(Format::Csv)),
             ("a.TSV.GZ", Some(Format::Tsv)),
             ("a.b.tsv", Some(Format::Tsv)),
+            ("a.json", Some(Format::Json)),
+            ("a.jsonl.gz", Some(Format::Jsonl)),
+            ("a.NDJSON", Some(Format::Jsonl)),
             ("dir.csv/readme", None),
             ("a.csv.bak", None),
             ("a.csv.zst", Some(Format::Csv)),

@@ -31,6 +31,7 @@ mod decode;
 mod decompress;
 mod error;
 mod format;
+mod json;
 mod limits;
 mod rows;
 pub mod scalar;

@@ -6,6 +6,7 @@ use crate::csv::CsvDecoder;
 use crate::decode::Decode;
 use crate::error::{Error, ErrorKind};
 use crate::format::Format;
+use crate::json::JsonDecoder;
 use crate::limits::Limits;
 use crate::summary::Summary;
 
@@ -71,6 +72,7 @@ fn choose(name: &str, limits: &Limits, head: &[u8]) -> Result<Box<dyn Decode>, E
     };
     let mut decoder: Box<dyn Decode> = match format {
         Format::Csv | Format::Tsv => Box::new(CsvDecoder::new(format, limits)),
+        Format::Json | Format::Jsonl => Box::new(JsonDecoder::new(Format::from_name(name), head, limits)),
     };
     decoder.feed(head)?;
     Ok(decoder)

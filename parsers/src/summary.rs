@@ -238,6 +238,14 @@ pub enum WarningKind {
     RowTooLong,
     /// Text was not UTF-8; it is shown with replacement characters.
     InvalidUtf8,
+    /// A line of JSON Lines was no record; it was left out.
+    BadRecord,
+    /// An object had a key twice; its last value counts.
+    RepeatedKey,
+    /// Text had one half of a character (a surrogate); it is a replacement character.
+    LoneSurrogate,
+    /// A member of the object around the records; it is no part of them and was left out.
+    OutsideRecords,
 }
 
 impl WarningKind {
@@ -247,6 +255,10 @@ impl WarningKind {
             WarningKind::RowTooShort => "row_too_short",
             WarningKind::RowTooLong => "row_too_long",
             WarningKind::InvalidUtf8 => "invalid_utf8",
+            WarningKind::BadRecord => "bad_record",
+            WarningKind::RepeatedKey => "repeated_key",
+            WarningKind::LoneSurrogate => "lone_surrogate",
+            WarningKind::OutsideRecords => "outside_records",
         }
     }
 }

@@ -5,6 +5,8 @@
 //! Promise: which column is folded, and when, follows from the values alone, never from how the bytes were
 //! cut.
 
+use std::collections::HashMap;
+
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 
 use crate::aggregate::exact::{self, KNOWN, finite};
@@ -19,7 +21,7 @@ pub type Finished = (ColumnSchema, ColumnStats);
 
 #[derive(Clone, Default)]
 struct Column {
-    /// Nulls that had no token, since their record was too short.
+    /// Nulls that had no token, since their record had no such field.
     missing: u64,
     state: State,
 }
@@ -41,7 +43,9 @@ impl Default for State {
 pub struct Columns {
     columns: Vec<Column>,
     syntax: Syntax,
+    /// What fits into `sketch_bytes_max` as often as there are columns.
     sizes: SketchSizes,
+    sketch_bytes_max: usize,
     exact_bytes: usize,
     exact_bytes_max: usize,
 }
@@ -53,6 +57,7 @@ impl Columns {
             columns: vec![Column::default(); width],
             syntax,
             sizes: SketchSizes::for_columns(width, sketch_bytes_max),
+            sketch_bytes_max,
             exact_bytes: 0,
             exact_bytes_max,
         }
@@ -117,33 +122,78 @@ impl Columns {
         Ok(())
     }
 
-    /// Counts a null without a token in the column `index`.
-    pub fn add_missing(&mut self, index: usize) {
+    /// Counts nulls without a token in the column `index`.
+    pub fn add_missing(&mut self, index: usize, times: u64) {
         if let Some(column) = self.columns.get_mut(index) {
-            column.missing += 1;
+            column.missing += times;
         }
     }
 
-    /// Takes in the columns of another part of the file, which came later.
-    pub fn merge(&mut self, other: Columns) -> Result<(), Error> {
-        for (index, column) in other.columns.into_iter().enumerate() {
-            match column.state {
-                State::Exact(tokens) => {
-                    for (token, times) in tokens.iter() {
-                        self.add(index, Word::new(token), times)?;
-                    }
+    /// A further column, of which the rows so far have nothing: `missing` nulls. Where the sketches become too many
+    /// for their memory, all of them shrink: at any moment they are as large as if all columns had been known before.
+    pub fn push_column(&mut self, missing: u64) {
+        self.columns.push(Column { missing, ..Column::default() });
+        let sizes = SketchSizes::for_columns(self.columns.len(), self.sketch_bytes_max);
+        if sizes != self.sizes {
+            self.sizes = sizes;
+            for column in &mut self.columns {
+                if let State::Estimated(sketches) = &mut column.state {
+                    sketches.shrink(&sizes);
                 }
-                State::Estimated(sketches) => {
-                    self.fold(index)?;
-                    if let Some(Column { state: State::Estimated(mine), .. }) = self.columns.get_mut(index) {
-                        mine.merge(&sketches);
-                    }
-                }
-            }
-            if let Some(mine) = self.columns.get_mut(index) {
-                mine.missing += column.missing;
             }
         }
+    }
+
+    /// Takes in the columns of another part of the file, which came later. Those that are more than here are left out.
+    pub fn merge(&mut self, other: Columns) -> Result<(), Error> {
+        for (index, column) in other.columns.into_iter().enumerate() {
+            self.merge_column(index, column)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in another part by the names of its columns; each part has its own `names` and number of `rows`. A column
+    /// that only one of them has is null in the rows of the other.
+    pub fn merge_by_name(
+        &mut self,
+        names: &mut Vec<String>,
+        rows: u64,
+        other: Columns,
+        other_names: &[String],
+        other_rows: u64,
+    ) -> Result<(), Error> {
+        let mut only_here: HashMap<String, usize> = names.iter().cloned().zip(0..).collect();
+        for (name, column) in other_names.iter().zip(other.columns) {
+            let index = match only_here.remove(name) {
+                Some(index) => index,
+                None => {
+                    names.push(name.clone());
+                    self.push_column(rows);
+                    self.width() - 1
+                }
+            };
+            self.merge_column(index, column)?;
+        }
+        only_here.into_values().for_each(|index| self.add_missing(index, other_rows));
+        Ok(())
+    }
+
+    fn merge_column(&mut self, index: usize, other: Column) -> Result<(), Error> {
+        match other.state {
+            State::Exact(tokens) => {
+                for (token, times) in tokens.iter() {
+                    self.add(index, Word::new(token), times)?;
+                }
+            }
+            State::Estimated(mut sketches) => {
+                self.fold(index)?;
+                if let Some(Column { state: State::Estimated(mine), .. }) = self.columns.get_mut(index) {
+                    sketches.shrink(&self.sizes);
+                    mine.merge(&sketches);
+                }
+            }
+        }
+        self.add_missing(index, other.missing);
         Ok(())
     }
 

@@ -46,6 +46,13 @@ impl Distinct {
         }
     }
 
+    /// Goes on with at most `2^lg` registers, as if there had never been more.
+    pub fn shrink(&mut self, lg: u8) {
+        if lg.max(LG_MIN) < self.lg {
+            *self = self.shrunk(lg.max(LG_MIN));
+        }
+    }
+
     /// Takes in the values of another part. The result is as accurate as the smaller of the two.
     pub fn merge(&mut self, other: &Distinct) {
         if self.lg > other.lg {

@@ -113,6 +113,26 @@ impl Frequent {
         }
     }
 
+    /// Goes on with at most so many slots, and values up to `candidate_bytes_max`.
+    pub fn shrink(&mut self, slots: usize, candidate_bytes_max: usize) {
+        let slots = slots.min(self.slots.len());
+        let longest = candidate_bytes_max.min(self.candidate_bytes_max);
+        if slots == self.slots.len() && longest == self.candidate_bytes_max {
+            return;
+        }
+        let mut small = Frequent::new(slots, longest);
+        let mut candidates: Vec<(&Slot, &Candidate)> =
+            self.slots.iter().zip(&self.values).filter(|(slot, _)| slot.count > 0).collect();
+        // The most frequent first: they are to stay.
+        candidates.sort_by(|(a, x), (b, y)| b.count.cmp(&a.count).then_with(|| x.cmp(y)));
+        candidates.into_iter().for_each(|(slot, value)| small.add(slot.hash, value, slot.count));
+        // What was taken off may have been theirs.
+        let passed_over = if small.passed_over > 0 { small.passed_over + self.taken_off } else { 0 };
+        small.passed_over = self.passed_over + passed_over;
+        small.taken_off += self.taken_off;
+        *self = small;
+    }
+
     /// Takes in the values of another part.
     pub fn merge(&mut self, other: &Frequent) {
         self.candidate_bytes_max = self.candidate_bytes_max.min(other.candidate_bytes_max);
@@ -165,6 +185,20 @@ mod tests {
         }
         // Each round takes at least half the table's places times the median off.
         assert!(sketch.taken_off <= values.len() as u64 / 6, "{} of {}", sketch.taken_off, values.len());
+    }
+
+    #[test]
+    fn a_smaller_table_knows_what_it_lost() {
+        let values: Vec<u16> = (0..300).map(|i| i * i / 300).collect();
+        let mut sketch = Frequent::new(64, 8);
+        values.iter().for_each(|v| add(&mut sketch, v.to_string().as_bytes(), 1));
+        let before = sketch.finish().unwrap();
+        sketch.shrink(4, 1);
+        let after = sketch.finish().unwrap();
+        assert!(sketch.slots.len() == 4 && sketch.passed_over > before.error && after.error > before.error);
+        let count = |value: &[u8]| values.iter().filter(|v| v.to_string().as_bytes() == value).count() as u64;
+        let most = values.iter().map(|v| count(v.to_string().as_bytes())).max().unwrap();
+        assert!(count(&after.value).abs_diff(after.count) <= after.error && most <= after.count + after.error);
     }
 
     #[test]

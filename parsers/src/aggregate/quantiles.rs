@@ -69,6 +69,15 @@ impl Quantiles {
         }
     }
 
+    /// Goes on with at most this `k`.
+    pub fn shrink(&mut self, k: usize) {
+        if k < self.k {
+            self.k = k.max(LEVEL_MIN);
+            self.settle();
+            self.levels.iter_mut().for_each(Vec::shrink_to_fit);
+        }
+    }
+
     /// Takes in the values of another part.
     pub fn merge(&mut self, other: &Quantiles) {
         if self.count == 0 && self.k >= other.k {
@@ -80,11 +89,17 @@ impl Quantiles {
         for (level, values) in other.levels.iter().enumerate() {
             self.level(level).extend_from_slice(values);
         }
+        self.settle();
+    }
+
+    /// Brings every level within its capacity.
+    fn settle(&mut self) {
         for level in 0..self.levels.len() {
             if self.levels[level].len() >= self.capacity(level) {
                 self.compact(level);
             }
         }
+        self.room = self.capacity(0);
     }
 
     /// How many values there were.

@@ -151,6 +151,16 @@ impl Sketches {
         numeric.distinct.add(identity(scalar));
     }
 
+    /// Makes room: whatever is larger than these sizes becomes as large, and less accurate.
+    pub fn shrink(&mut self, sizes: &SketchSizes) {
+        self.distinct.shrink(sizes.distinct_lg);
+        self.frequent.shrink(sizes.frequent_slots, sizes.candidate_bytes_max);
+        if let Some(numeric) = &mut self.numeric {
+            numeric.quantiles.shrink(sizes.quantiles_k);
+            numeric.distinct.shrink(sizes.distinct_lg);
+        }
+    }
+
     /// Takes in the values of another part, which came later.
     pub fn merge(&mut self, other: &Sketches) {
         self.kinds.merge(other.kinds);

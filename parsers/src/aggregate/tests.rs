@@ -16,7 +16,7 @@ fn of(tokens: &[String], exact_bytes_max: usize) -> Columns {
     let mut columns = Columns::new(1, Syntax::Field, exact_bytes_max, SKETCHES);
     for token in tokens {
         match token.as_str() {
-            MISSING => columns.add_missing(0),
+            MISSING => columns.add_missing(0, 1),
             token => columns.add(0, Word::new(token.as_bytes()), 1).unwrap(),
         }
     }

@@ -12,13 +12,14 @@ use jiff::civil::{Date, DateTime};
 use crate::scalar::{self, Scalar};
 
 /// Text; an ISO 8601 date or time in it is known as one, a number or a null word is not.
-const TEXT: u8 = b's';
-/// A number as it is written, in ASCII.
-const NUMBER: u8 = b'n';
+pub(crate) const TEXT: u8 = b's';
+/// A number as it is written, in ASCII, or `Infinity`.
+pub(crate) const NUMBER: u8 = b'n';
 const INT: u8 = b'i';
 const UNSIGNED: u8 = b'u';
 const FLOAT: u8 = b'f';
-const BOOL: u8 = b'b';
+/// One byte: 0 or 1.
+pub(crate) const BOOL: u8 = b'b';
 /// A day, a time without and one with an offset: in the fields of [`time`].
 const DATE: u8 = b'd';
 const NAIVE: u8 = b'p';
@@ -80,7 +81,7 @@ fn understood(token: &[u8]) -> Option<Scalar> {
             Some(b'0'..=b'9') => scalar::date(bytes).unwrap_or(Scalar::Text),
             _ => Scalar::Text,
         },
-        NUMBER => scalar::number(bytes).unwrap_or(Scalar::Text),
+        NUMBER => scalar::read(bytes),
         INT => Scalar::Int(i64::from_le_bytes(bytes.try_into().ok()?)),
         UNSIGNED => match u64::from_le_bytes(bytes.try_into().ok()?) {
             value @ ..=0x7fff_ffff_ffff_ffff => Scalar::Int(value as i64),
@@ -160,6 +161,8 @@ mod tests {
         }
         text(&mut token, b"2013-01-02");
         assert!(matches!(read(&token), Scalar::Date(_)));
+        number(&mut token, b"-Infinity");
+        assert_eq!(read(&token), Scalar::Float(f64::NEG_INFINITY));
         number(&mut token, b"-1.5e3");
         assert_eq!((read(&token), &*shown(&token)), (Scalar::Float(-1500.0), &b"-1.5e3"[..]));
     }
