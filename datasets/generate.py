@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the generated files: golden cases, malformed files, bench inputs.
 
-    python generate.py golden       golden/*.csv (and .tsv, and compressed)
+    python generate.py golden       golden/*.csv (and .tsv, .json, .jsonl, and compressed)
     python generate.py malformed    malformed/*
     python generate.py large --size-mb N --kind flights|taxi|text|quoted OUT
 
@@ -16,6 +16,7 @@ import argparse
 import bz2
 import gzip
 import io
+import json
 import lzma
 import sys
 import zipfile
@@ -25,7 +26,7 @@ from random import Random
 HERE = Path(__file__).resolve().parent
 BOM = b"\xef\xbb\xbf"
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
-DATA = (".csv", ".tsv", *(".csv" + ending for ending in PACKED))
+DATA = (".csv", ".tsv", *(".csv" + ending for ending in PACKED), ".json", ".jsonl")
 
 
 def lines(*rows: str, end: str = "\n") -> bytes:
@@ -227,7 +228,67 @@ def golden() -> dict:
     # size
     cases["many_rows.csv"] = many_rows()
     cases["many_rows_quoted.csv"] = many_rows_quoted()
+    return cases | golden_json()
+
+
+def golden_json() -> dict:
+    """What json and pandas.json_normalize understand; lists are compared as their JSON."""
+    people = ['{"id":1,"name":"ann","score":1.5}', '{"id":2,"name":"bob","score":null}', '{"id":3,"name":"cid","score":-2e-1}']
+    cases = {}
+
+    # layouts
+    cases["json_lines.jsonl"] = lines(*people)
+    cases["json_lines_crlf_and_blank.jsonl"] = BOM + lines(people[0], "", people[1], "  ", people[2], end="\r\n")
+    cases["json_lines_named_json.json"] = lines(*people)
+    cases["json_array.json"] = ("[" + ",".join(people) + "]").encode()
+    cases["json_array_pretty.json"] = json.dumps([json.loads(p) for p in people], indent=2).encode()
+    cases["json_object.json"] = json.dumps(json.loads(people[0]), indent=2).encode()
+    cases["json_objects.json"] = "".join(people).encode()
+    cases["json_objects_pretty.json"] = "\n".join(json.dumps(json.loads(p), indent=1) for p in people).encode()
+    cases["json_wrapped.json"] = ('{"count": 3, "next": null, "rows": [' + ", ".join(people) + '], "ok": true}').encode()
+    cases["json_scalars.json"] = b"[1, 2.5, null, 4]"
+    cases["json_arrays.json"] = b'[[1, 2], ["a b", {"x": 1}], [], [1, 2]]'
+
+    # records
+    cases["json_nested.jsonl"] = lines('{"a":{"b":1,"c":{"d":"x"}},"e":2}', '{"e":3,"a":{"c":{"d":"y","f":true},"b":5}}',
+                                       '{"a":{},"e":4}', '{"a":null,"e":4.5}')
+    cases["json_lists.jsonl"] = lines('{"v":[1, 2, 3],"n":1}', '{"v":[],"n":2}', '{"v":[1,2,3],"n":3}', '{"v":null,"n":4}',
+                                      '{"v":[{"k": "a b"}, null, true],"n":5}')
+    cases["json_keys_late_and_missing.jsonl"] = lines('{"a":1}', '{"b":"x","a":2}', '{}', '{"c":true}', '{"b":"y"}')
+    cases["json_keys_in_any_order.jsonl"] = lines('{"a":1,"b":2,"c":3}', '{"c":6,"a":4,"b":5}', '{"b":8,"c":9,"a":7}')
+    cases["json_keys_odd.jsonl"] = lines('{"":1,"a b":2,"\\u00e9\\n":3,"a\\"b":4,"\U0001f600":5}')
+
+    # values
+    cases["json_text_that_looks_like_more.jsonl"] = lines(*(json.dumps({"v": v}) for v in
+                                                            ["12", "NA", "", "null", "true", " 1.5 ", "12", "nan"]))
+    cases["json_numbers.jsonl"] = lines(*(f'{{"i":{i},"f":{f}}}' for i, f in
+                                          [(0, "1e3"), (-0, "-0"), (-7, "1.5E-3"), (2**53, "0.1"), (12, "6.02e+23"), (12, "1.0")]))
+    cases["json_ints_near_int64.jsonl"] = lines(*(f'{{"v":{v}}}' for v in [2**63 - 1, 2**62, 2**63 - 800, 1]))
+    cases["json_nan.jsonl"] = lines('{"v":1.5}', '{"v":NaN}', '{"v":2.5}', '{"v":null}')
+    cases["json_truth.jsonl"] = lines('{"v":true,"w":true}', '{"v":false,"w":null}', '{"v":true,"w":false}', '{"v":true,"w":false}')
+    cases["json_nothing_but_null.jsonl"] = lines('{"v":null,"n":1}', '{"n":2}')
+    cases["json_dates.jsonl"] = lines('{"d":"2024-01-02","t":"2024-01-02T03:04:05Z"}', '{"d":"2023-12-31","t":"2024-01-02T03:04:05Z"}')
+    cases["json_mixed.jsonl"] = lines('{"v":"word"}', '{"v":1}', '{"v":"word"}', '{"v":1.5}', '{"v":{"k":1}}')
+    cases["json_escapes.json"] = b'["\\u00e9", "\xc3\xa9", "\\ud83d\\ude00", "\\/\\b\\t\\n\\\\\\"", "\\u0000"]'
+    cases["json_late_word.jsonl"] = lines(*(f'{{"v":{i}}}' for i in range(2000)), '{"v":"word"}')
+    cases["json_many_rows.jsonl"] = many_records()
     return cases
+
+
+def many_records() -> bytes:
+    """4,000 records with nested objects, lists, keys that are not always there, and text from outside of ASCII."""
+    rng = Random(20240606)
+    rows = []
+    for i in range(4_000):
+        row = {"id": i, "at": f"2024-{1 + i % 12:02}-{1 + i % 28:02}", "user": {"name": pick(rng, ["李", "Ann", "Zoë", "NA"])}}
+        if rng.random() < 0.7:
+            row["user"]["age"] = int(rng.random() * 90)
+        if rng.random() < 0.2:
+            row["error"] = {"code": pick(rng, ["404", "500", 404]), "retry": rng.random() < 0.5}
+        row["price"] = None if rng.random() < 0.1 else round(rng.random() * 1000, 2)
+        row["tags"] = [pick(rng, ["red", "green"]) for _ in range(int(rng.random() * 3))]
+        rows.append(json.dumps(row, ensure_ascii=rng.random() < 0.5, separators=pick(rng, [(",", ":"), (", ", ": ")])))
+    return lines(*rows)
 
 
 def long_tail() -> bytes:
@@ -387,6 +448,37 @@ def malformed() -> dict:
         "zip_without_directory.csv.zip": (zipped(("a.csv", PLAIN)).partition(b"PK\x01\x02")[0], "the directory at the end is missing"),
         "zip_of_nothing.csv.zip": (zipped(), "an archive without files"),
         "zip_bad_checksum.csv.zip": (zip_bad_checksum(), "wrong checksum"),
+    } | malformed_json()
+
+
+def malformed_json() -> dict:
+    good = '{"id":%d,"name":"ann"}'
+    three = [good % i for i in (1, 2, 3)]
+    return {
+        "json_empty.json": (b"", "0 bytes"),
+        "json_empty_array.json": (b"[]", "an array of nothing"),
+        "json_truncated.json": (("[" + ",".join(three))[:-5].encode(), "an array that breaks off"),
+        "json_truncated.jsonl": ("\n".join(three)[:-5].encode(), "the last line breaks off"),
+        "json_bad_line.jsonl": (lines(three[0], '{"id":2,"name":', three[2]), "a line that breaks off, between others"),
+        "json_no_good_line.jsonl": (lines("id: 1", "id: 2"), "no line is JSON"),
+        "json_trailing_comma.json": (("[" + ",".join(three) + ",]").encode(), "a comma behind the last record"),
+        "json_trailing_commas.jsonl": (lines(*(t + "," for t in three)), "an array without its brackets"),
+        "json_comments.json": (lines("// made by hand", "[", three[0], "]"), "a comment"),
+        "json_single_quotes.json": (b"[{'id': 1}]", "what Python prints"),
+        "json_leading_zeros.jsonl": (lines(three[0], '{"id":007,"name":"x"}'), "a number with leading zeros"),
+        "json_two_arrays.json": (b"[1,2]\n,[3]", "something behind the array"),
+        "json_deep.json": (b"[" * 100_000, "100,000 brackets"),
+        "json_repeated_keys.jsonl": (lines(three[0], '{"id":2,"name":"x","id":3}'), "a key twice in an object"),
+        "json_dotted_keys.jsonl": (lines('{"a.b":1,"a":{"b":2}}'), "a key with a dot that is also a path"),
+        "json_invalid_utf8.jsonl": (b'{"name":"a\xff"}\n{"name":"b"}\n', "bytes that no UTF-8 has"),
+        "json_lone_surrogate.jsonl": (lines('{"name":"\\ud800"}', three[1]), "half a character"),
+        "json_raw_tab.jsonl": (lines(three[0], '{"id":2,"name":"a\tb"}'), "a tab inside a string"),
+        "json_bom_twice.jsonl": (BOM + BOM + lines(*three), "two byte order marks"),
+        "json_nul_padding.jsonl": (lines(*three) + b"\0" * 512, "the tail of the file is zeros, as after a crash"),
+        "json_infinity.jsonl": (lines('{"v":Infinity}', '{"v":-Infinity}', '{"v":1e999}', '{"v":1}'), "infinite numbers"),
+        "json_huge_ints.jsonl": (lines('{"v":123456789012345678901234567890}', '{"v":1}'), "an integer above 2^64"),
+        "json_named_csv.csv": (lines(*three), "JSON Lines under a name that ends in .csv"),
+        "csv_named_json.json": (PLAIN, "CSV under a name that ends in .json"),
     }
 
 
@@ -541,11 +633,16 @@ def row_end(data: bytes, limit: int) -> int:
 # --------------------------------------------------------------------------
 
 
+def is_data(path: Path) -> bool:
+    """Whether it is a file to read, not what is expected of one."""
+    return path.name.endswith(DATA) and not path.name.endswith(".expected.json")
+
+
 def write_folder(folder: Path, files: dict) -> None:
     """Writes `files` and removes the data files that are no longer made."""
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
-        if old.name.endswith(DATA) and old.name not in files:
+        if is_data(old) and old.name not in files:
             old.unlink()
     for name, data in files.items():
         (folder / name).write_bytes(data)

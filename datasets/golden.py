@@ -8,7 +8,8 @@
 Derived are golden/*.expected.json, golden/samples/*.expected.json,
 malformed/README.md, the table of samples in README.md, and SHA256SUMS.
 
-An expected file is `pandas.read_csv(path)` (tabs for .tsv, else defaults) and
+An expected file is `pandas.read_csv(path)` (tabs for .tsv, else defaults), or
+for JSON `pandas.json_normalize` of what Python's json reads, and
 `describe(include="all")`: statistics that are NaN are left out, whole numbers
 are JSON integers, `top` is always a string, and `min` and `max` of an integer
 column are taken from the column itself, since describe() rounds them to
@@ -33,12 +34,45 @@ import generate
 
 HERE = Path(__file__).resolve().parent
 GOLDEN, SAMPLES, MALFORMED = HERE / "golden", HERE / "samples", HERE / "malformed"
+JSON = (".json", ".jsonl")
+# An object around the records, and its member that holds them.
+WRAPPED = {"json_wrapped.json": "rows"}
 MUST_FAIL = ("corrupt.csv.gz", "photo.png")
 BEGIN, END = "<!-- samples: written by golden.py -->", "<!-- end -->"
 
 
 def read(path: Path, **options) -> pandas.DataFrame:
     return pandas.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", **options)
+
+
+def names(record: dict, prefix: str = ""):
+    """The columns of a record, in the order of its keys."""
+    for key, value in record.items():
+        yield from names(value, f"{prefix}{key}.") if isinstance(value, dict) else [prefix + key]
+
+
+def records(path: Path) -> pandas.DataFrame:
+    """The records of a JSON file: those of an array, or one value after another."""
+    text, values, at = path.read_bytes().decode("utf-8-sig"), [], 0
+    while text[at:].strip():
+        at += len(text[at:]) - len(text[at:].lstrip())
+        value, at = json.JSONDecoder().raw_decode(text, at)
+        values.append(value)
+    if path.name in WRAPPED:
+        values = values[0][WRAPPED[path.name]]
+    elif len(values) == 1 and isinstance(values[0], list):
+        values = values[0]
+    values = [v if isinstance(v, dict) else {"value": v} for v in values]
+    # json_normalize puts nested columns behind the others; here they keep the order of the file.
+    order = dict.fromkeys(name for v in values for name in names(v))
+    frame = pandas.json_normalize(values)[list(order)]
+    shown = lambda v: json.dumps(v, ensure_ascii=False, separators=(",", ":")) if isinstance(v, list) else v
+    frame = frame.map(shown)
+    for name in frame.columns:
+        # A column without values has no type, as in a CSV file.
+        if frame[name].isna().all():
+            frame[name] = frame[name].astype(float)
+    return frame
 
 
 def plain(value):
@@ -54,14 +88,17 @@ def plain(value):
 
 
 def expected(path: Path) -> dict:
-    frame = read(path)
+    if path.suffix in JSON:
+        frame = records(path)
+    else:
+        frame = read(path)
+        check_leading_zeros(path, frame)
     if index_taken(frame):
         raise ValueError("pandas took a column for an index")
-    check_leading_zeros(path, frame)
     described = frame.describe(include="all")
     summary = {}
     for name in frame.columns:
-        stats = {k: plain(v) for k, v in described[name].items() if not pandas.isna(v)}
+        stats = {k: str(v) if k == "top" else plain(v) for k, v in described[name].items() if not pandas.isna(v)}
         if pandas.api.types.is_integer_dtype(frame[name]) and len(frame):
             stats |= {"min": int(frame[name].min()), "max": int(frame[name].max())}
         summary[name] = stats
@@ -83,7 +120,7 @@ def check_leading_zeros(path: Path, frame: pandas.DataFrame) -> None:
 
 
 def data_files(folder: Path) -> list:
-    return sorted(p for p in folder.iterdir() if p.name.endswith(generate.DATA))
+    return sorted(p for p in folder.iterdir() if generate.is_data(p))
 
 
 def case(path: Path) -> str:
@@ -133,7 +170,7 @@ def outcome(path: Path) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            frame = read(path)
+            frame = pandas.read_json(path, lines=path.suffix == ".jsonl") if path.suffix in JSON else read(path)
     except Exception as error:
         message = str(error).strip().split("\n")[0].replace(str(path), path.name)
         return cell(f"{type(error).__name__}: {message}")
@@ -156,7 +193,7 @@ def malformed_readme() -> str:
         "# Malformed files",
         "",
         "One defect a file, named by it. Written by `generate.py malformed`; this page by `golden.py`.",
-        f"The last column is `pandas.read_csv(file)` of pandas {pandas.__version__} with its defaults: what users are used to,",
+        f"The last column is `pandas.read_csv(file)`, or `read_json`, of pandas {pandas.__version__} with its defaults: what users are used to,",
         "not what is right. No reader may crash on any of these, nor lose a row without saying so.",
         "",
         "| file | defect | what pandas does |",

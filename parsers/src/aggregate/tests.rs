@@ -175,3 +175,97 @@ fn batches_keep_the_budget_and_lose_nothing() {
         assert!(finished.iter().all(|column| column.1.count == 6_000));
     }
 }
+
+/// Columns that come one after another have sketches as large as if all had been known from the beginning.
+#[test]
+fn columns_that_come_late_share_the_memory_of_sketches() {
+    const WIDTH: usize = 60;
+    let tokens: Vec<String> = (0..4_000u64).map(|i| (i * 7_919 % 4_001).to_string()).collect();
+    let names: Vec<String> = (0..WIDTH).map(|index| index.to_string()).collect();
+    let finish = |late: bool| {
+        let mut columns = Columns::new(if late { 0 } else { WIDTH }, Syntax::Field, 0, SKETCHES);
+        for index in 0..WIDTH {
+            if late {
+                columns.push_column(7).unwrap();
+            }
+            for token in &tokens {
+                columns.add(index, Word::new(token.as_bytes()), 1).unwrap();
+            }
+        }
+        columns.finish(&names, 100)
+    };
+    let exact = self::finish(of(&tokens, EXACT));
+    for (late, early) in finish(true).into_iter().zip(finish(false)) {
+        assert_eq!(late.0.nulls, 7);
+        assert_eq!(late.0.quantiles, early.0.quantiles);
+        let error = |column: &Finished| column.0.distinct.error.unwrap();
+        assert!((error(&late) / error(&early) - 1.0).abs() < 0.3, "{} {}", error(&late), error(&early));
+        let late = (crate::ColumnSchema { nulls: 0, ..late.0 }, late.1);
+        check_estimates(&late, &exact, &tokens);
+    }
+}
+
+/// The table of these rows, each with the fields it has, as a format without a header gathers it.
+fn table(rows: &[Vec<(u8, String)>], exact_bytes_max: usize) -> (Vec<String>, Columns) {
+    let mut names: Vec<String> = Vec::new();
+    let mut columns = Columns::new(0, Syntax::Field, exact_bytes_max, SKETCHES);
+    for (row, fields) in rows.iter().enumerate() {
+        let mut missing: Vec<usize> = (0..names.len()).collect();
+        for (name, token) in fields {
+            let name = name.to_string();
+            let index = names.iter().position(|other| *other == name).unwrap_or_else(|| {
+                names.push(name);
+                columns.push_column(row as u64).unwrap();
+                names.len() - 1
+            });
+            columns.add(index, Word::new(token.as_bytes()), 1).unwrap();
+            missing.retain(|other| *other != index);
+        }
+        missing.into_iter().for_each(|index| columns.add_missing(index, 1));
+    }
+    (names, columns)
+}
+
+/// Rows in which each of a few fields occurs once at most, in any order.
+fn rows() -> impl Strategy<Value = Vec<Vec<(u8, String)>>> {
+    let field = (0u8..6, any::<u16>());
+    let row = proptest::collection::vec(field, 0..6).prop_map(|mut fields| {
+        let mut seen = Vec::new();
+        fields.retain(|(name, _)| !seen.contains(name) && (seen.push(*name), true).1);
+        let token =
+            |(name, seed): (u8, u16)| (name, format!("{}{}", ["", "w"][usize::from(name % 2)], seed % 500));
+        fields.into_iter().map(token).collect()
+    });
+    proptest::collection::vec(row, 0..200)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn parts_with_other_columns_merge_by_name(
+        rows in rows(), cuts in proptest::collection::vec(0usize..200, 0..4), budget in 0usize..20_000
+    ) {
+        let merged = |exact_bytes_max| {
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (rows.len() + 1)).collect();
+            cuts.extend([0, rows.len()]);
+            cuts.sort_unstable();
+            let (mut names, mut columns) = table(&[], exact_bytes_max);
+            for pair in cuts.windows(2) {
+                let (other_names, other) = table(&rows[pair[0]..pair[1]], exact_bytes_max);
+                let (before, more) = (pair[0] as u64, (pair[1] - pair[0]) as u64);
+                columns.merge_by_name(&mut names, before, other, &other_names, more).unwrap();
+            }
+            (columns.finish(&names, 100), names)
+        };
+        let (names, whole) = table(&rows, EXACT);
+        let whole = whole.finish(&names, 100);
+        prop_assert_eq!(merged(EXACT), (whole.clone(), names.clone()));
+        for (estimate, exact) in merged(budget).0.iter().zip(&whole) {
+            let of_column = |row: &Vec<(u8, String)>| {
+                row.iter().find(|field| field.0.to_string() == exact.0.name).map(|field| field.1.clone())
+            };
+            check_estimates(estimate, exact, &rows.iter().filter_map(of_column).collect::<Vec<_>>());
+        }
+    }
+}

@@ -145,21 +145,29 @@ impl Batch {
     /// Makes tokens of the record that ends here and whose cells are those from `begin` on. Says whether a lone surrogate
     /// was replaced.
     pub(super) fn end_record(&mut self, paths: &mut Paths, begin: usize, end: usize) -> Result<bool, Stop> {
+        let Batch { bytes, cells, names, .. } = self;
         let mut lone = false;
-        let mut kept = begin;
-        for index in begin..self.cells.len() {
-            let mut cell = self.cells[index];
+        let mut dropped = false;
+        for cell in &mut cells[begin..] {
             if cell.kind == Kind::Dropped {
+                dropped = true;
                 continue;
             }
-            cell.place = paths.column(cell.place, &mut self.names)?;
+            cell.place = paths.column(cell.place, names)?;
             if cell.kind != Kind::Null {
-                lone |= tokenise(&mut self.bytes, &mut cell);
+                lone |= tokenise(bytes, cell);
             }
-            self.cells[kept] = cell;
-            kept += 1;
         }
-        self.cells.truncate(kept);
+        if dropped {
+            let mut kept = begin;
+            for index in begin..cells.len() {
+                if cells[index].kind != Kind::Dropped {
+                    cells[kept] = cells[index];
+                    kept += 1;
+                }
+            }
+            cells.truncate(kept);
+        }
         self.rows += 1;
         self.at = end;
         Ok(lone)

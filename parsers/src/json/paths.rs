@@ -94,6 +94,17 @@ impl Paths {
         {
             return Ok(Key { node: expected, lone: false });
         }
+        self.unexpected(reader, parent, previous)
+    }
+
+    /// A key that is not the one that was there the last time.
+    #[cold]
+    fn unexpected(
+        &mut self,
+        reader: &mut Reader<'_>,
+        parent: u32,
+        previous: Option<u32>,
+    ) -> Result<Key, Stop> {
         let start = reader.at;
         let (end, escaped) = reader.string()?;
         let mut lone = false;
@@ -155,11 +166,16 @@ impl Paths {
     }
 
     /// The column of a node; a new one's name goes to `names`.
+    #[inline]
     pub(super) fn column(&mut self, node: u32, names: &mut Vec<String>) -> Result<u32, Stop> {
-        let known = self.nodes[node as usize].column;
-        if known != NONE {
-            return Ok(known);
+        match self.nodes[node as usize].column {
+            NONE => self.new_column(node, names),
+            column => Ok(column),
         }
+    }
+
+    #[cold]
+    fn new_column(&mut self, node: u32, names: &mut Vec<String>) -> Result<u32, Stop> {
         if self.columns as usize >= self.columns_max {
             return Err(self.too_many());
         }

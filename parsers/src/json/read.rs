@@ -56,11 +56,13 @@ impl Reader<'_> {
     }
 
     /// The byte here.
+    #[inline]
     pub(super) fn peek(&self) -> Result<u8, Stop> {
         self.bytes.get(self.at).copied().ok_or(Stop::More)
     }
 
     /// Passes blanks.
+    #[inline]
     pub(super) fn blank(&mut self) {
         while let Some(byte) = self.bytes.get(self.at) {
             match byte {
@@ -132,6 +134,7 @@ impl Reader<'_> {
     }
 
     /// The colon behind a key.
+    #[inline]
     pub(super) fn colon(&mut self) -> Result<(), Stop> {
         self.blank();
         if self.peek()? != b':' {
@@ -244,6 +247,7 @@ impl Reader<'_> {
         }
     }
 
+    #[inline]
     fn number(&mut self) -> Result<(), Stop> {
         if self.peek()? == b'-' {
             self.at += 1;
@@ -278,9 +282,8 @@ impl Reader<'_> {
         if !self.peek()?.is_ascii_digit() {
             return Err(Stop::Bad("a digit"));
         }
-        while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
-            self.at += 1;
-        }
+        let rest = &self.bytes[self.at..];
+        self.at += rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
         Ok(())
     }
 }
