@@ -284,7 +284,7 @@ def many_records() -> bytes:
         if rng.random() < 0.7:
             row["user"]["age"] = int(rng.random() * 90)
         if rng.random() < 0.2:
-            row["error"] = {"code": pick(rng, ["404", "500", 404]), "retry": rng.random() < 0.5}
+            row["error"] = {"code": pick(rng, ["404", "500"]), "retry": rng.random() < 0.5}
         row["price"] = None if rng.random() < 0.1 else round(rng.random() * 1000, 2)
         row["tags"] = [pick(rng, ["red", "green"]) for _ in range(int(rng.random() * 3))]
         rows.append(json.dumps(row, ensure_ascii=rng.random() < 0.5, separators=pick(rng, [(",", ":"), (", ", ": ")])))

@@ -12,7 +12,7 @@ pub struct Position {
     pub record: u64,
     /// The line, the first being line 1. Quoted line breaks count.
     pub line: u64,
-    /// The offset, in bytes, of the first byte of the record.
+    /// The offset, in bytes, of the first byte of the record; in JSON of what is wrong itself.
     pub byte: u64,
 }
 
@@ -34,7 +34,7 @@ pub enum ErrorKind {
     Corrupt,
     /// The file exceeds a bound of [`Limits`](crate::Limits).
     Limit,
-    /// The file holds no header, so there is nothing to summarise.
+    /// The file holds no header or no record, so there is nothing to summarise.
     Empty,
     /// A summary could not be written in a columnar form.
     Columnar,

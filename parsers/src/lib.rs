@@ -18,7 +18,7 @@
 //! Promises:
 //! - No panic, whatever the input; memory within [`Limits::memory_bytes_max`].
 //! - The summary does not depend on how the bytes were cut, and the same bytes give the same summary.
-//! - Where it is exact it equals pandas' `read_csv` and `describe`; where it is not it says so, with a bound.
+//! - Where it is exact it equals pandas' `read_csv` or `json_normalize`, and `describe`; where it is not it says so, with a bound.
 //! - No I/O, clock, environment or globals; no threads of its own: inside of a rayon pool a decoder shares its work out to
 //!   that pool's threads, with the same result.
 

@@ -18,7 +18,7 @@ const COLUMN_BYTES: u64 = 1 << 10;
 /// decoders at once in a few hundred MiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Most columns of a header, and most fields of a record. Default 10,000: wider tables are rare,
+    /// Most columns of a header, and most fields of a record; of JSON all keys together. Default 10,000: wider tables are rare,
     /// and each column costs memory before it holds a value.
     pub columns_max: usize,
     /// Most bytes of all column names together. Default 1 MiB: names are kept and repeated in the summary.

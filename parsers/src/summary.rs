@@ -15,7 +15,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// What a file holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Records below the header. Blank lines are none.
+    /// Records; of delimited text those below the header. Blank lines are none.
     pub total_rows: u64,
     /// The names of the columns, in order, made unique and never empty, as pandas does it.
     pub columns: Vec<String>,

@@ -301,6 +301,11 @@ fn limits_reject_with_a_place_however_the_bytes_are_cut() {
         let error = whole("t.json", &text).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
     }
+    // What a bad line would have had costs nothing.
+    let bad: String = (0..50).map(|i| format!("{{\"k{i}\":1,\"{i}\":{{\"deep\":oops}}}}\n")).collect();
+    let text = format!("{{\"a\":1}}\n{bad}{{\"b\":{{\"c\":1}}}}\n");
+    let summary = cut("t.jsonl", &limits, text.as_bytes(), &[7]).unwrap();
+    assert_eq!((summary.columns, summary.warnings[0].count), (vec!["a".to_owned(), "b.c".to_owned()], 50));
     let random = |row: u32| format!("{{\"k{}\":1}}\n", row.wrapping_mul(2_654_435_761));
     let error = whole("t.jsonl", &(0..20_000).map(random).collect::<String>()).unwrap_err();
     assert_eq!((error.kind(), error.position().unwrap().line), (ErrorKind::Limit, 10_001));

@@ -14,7 +14,7 @@ const READ_BYTES: usize = 1 << 20;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Files to summarise; `-` is standard input, taken for CSV
+    /// Files to summarise; `-` is standard input, taken for CSV unless its content tells another format
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
     /// How the summaries are written
