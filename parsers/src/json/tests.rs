@@ -137,6 +137,9 @@ fn keys_lead_to_columns_that_have_one_name_each() {
     let text =
         "{\"a\":1,\"b\":{\"c\":1}}\n{\"b\":{\"c\":2},\"a\":{\"b\":3}}\n{\"b\":4}\n{\"a\":{},\"b\":null}";
     assert_eq!(shape("t.jsonl", text.as_bytes()), "jsonl 4 a:int:1:3 b.c:int:2:2 a.b:int:1:3 b:int:1:3");
+    // A key of a bad line is no trace that another could be taken for.
+    let text = "{\"a\":1,\"p\":{}}\n{\"a\":1,\"x\":oops}\n{\"p\":{\"x\":1}}\n{\"a\":1,\"x\":2}";
+    assert_eq!(shape("t.jsonl", text.as_bytes()), "jsonl 3 a:int:2:1 p.x:int:1:2 x:int:1:2 !bad_record:1:2");
     let text = "{\"a\":1,\"a\":2}\n{\"b\":1,\"a\":3}\n{\"a\":1,\"b\":1,\"b\":7}";
     assert_eq!(shape("t.jsonl", text.as_bytes()), "jsonl 3 a:int:3:0 b:int:2:1 !repeated_key:2:1");
 }
