@@ -186,7 +186,7 @@ fn columns_that_come_late_share_the_memory_of_sketches() {
         let mut columns = Columns::new(if late { 0 } else { WIDTH }, Syntax::Field, 0, SKETCHES);
         for index in 0..WIDTH {
             if late {
-                columns.push_column(7).unwrap();
+                columns.push_column(7);
             }
             for token in &tokens {
                 columns.add(index, Word::new(token.as_bytes()), 1).unwrap();
@@ -215,7 +215,7 @@ fn table(rows: &[Vec<(u8, String)>], exact_bytes_max: usize) -> (Vec<String>, Co
             let name = name.to_string();
             let index = names.iter().position(|other| *other == name).unwrap_or_else(|| {
                 names.push(name);
-                columns.push_column(row as u64).unwrap();
+                columns.push_column(row as u64);
                 names.len() - 1
             });
             columns.add(index, Word::new(token.as_bytes()), 1).unwrap();
