@@ -18,9 +18,10 @@ use crate::decode::Decode;
 use crate::error::{Error, ErrorKind};
 use crate::format::Format;
 use crate::limits::Limits;
+use crate::partial::Partial;
 use crate::rows::{Rows, Warnings};
 use crate::scalar::Syntax;
-use crate::summary::{Dialect, Summary, WarningKind};
+use crate::summary::{Dialect, WarningKind};
 
 /// The push decoder of delimited text.
 pub(crate) struct CsvDecoder {
@@ -93,7 +94,7 @@ impl Decode for CsvDecoder {
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>) -> Result<Summary, Error> {
+    fn partial(mut self: Box<Self>) -> Result<Partial, Error> {
         while !self.batch.rest().is_empty() {
             self.read_batch()?;
         }
@@ -108,7 +109,7 @@ impl Decode for CsvDecoder {
         };
         // The buffers go before the tables are sorted.
         drop((self.records, self.batch, self.scanned));
-        self.table.finish(self.format, dialect)
+        self.table.partial(self.format, dialect)
     }
 }
 
@@ -178,14 +179,14 @@ impl Table {
         Ok(())
     }
 
-    fn finish(self, format: Format, dialect: Dialect) -> Result<Summary, Error> {
+    fn partial(self, format: Format, dialect: Dialect) -> Result<Partial, Error> {
         let Some(rows) = self.rows else {
             return Err(Error::new(
                 ErrorKind::Empty,
                 "no header: the file is empty or holds only blank lines",
             ));
         };
-        rows.finish(format, Some(dialect))
+        Ok(rows.partial(format, Some(dialect)))
     }
 }
 

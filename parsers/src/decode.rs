@@ -3,6 +3,7 @@
 use crate::decompress::Unpacked;
 use crate::error::Error;
 use crate::limits::Limits;
+use crate::partial::Partial;
 use crate::sniff::Sniffed;
 use crate::summary::Summary;
 
@@ -18,8 +19,13 @@ pub trait Decode: Send {
         let _ = member;
     }
 
-    /// The end of the file.
-    fn finish(self: Box<Self>) -> Result<Summary, Error>;
+    /// The end of the file: what was read, which can still be merged with that of others.
+    fn partial(self: Box<Self>) -> Result<Partial, Error>;
+
+    /// The end of the file: its summary.
+    fn finish(self: Box<Self>) -> Result<Summary, Error> {
+        Ok(self.partial()?.finish())
+    }
 }
 
 /// The decoder of a file with this name. Compression and format are found in the bytes; the name tells the format when

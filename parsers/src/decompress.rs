@@ -20,7 +20,7 @@ use crate::decompress::stream::Stream;
 use crate::error::{Error, ErrorKind};
 use crate::format::Compression;
 use crate::limits::Limits;
-use crate::summary::Summary;
+use crate::partial::Partial;
 
 pub(crate) use self::stream::STREAM_BYTES;
 
@@ -122,17 +122,17 @@ impl<D: Decode> Unpacked<D> {
         }
     }
 
-    fn end(&mut self) -> Result<Summary, Error> {
+    fn end(&mut self) -> Result<Partial, Error> {
         // A frame to skip may be followed by another: each round takes one off the head.
         while matches!(self.state, State::Unknown { .. }) {
             self.begin()?;
         }
         match std::mem::replace(&mut self.state, State::Spent) {
-            State::Plain(inner) => Box::new(inner).finish(),
+            State::Plain(inner) => Box::new(inner).partial(),
             State::Packed(compression, stream) => {
-                let mut summary = stream.finish()?;
-                summary.compression = compression;
-                Ok(summary)
+                let mut partial = stream.partial()?;
+                partial.compression = compression;
+                Ok(partial)
             }
             State::Skipping { left, .. } => {
                 let message = format!("the file is cut short: {left} bytes of a frame to skip are missing");
@@ -153,7 +153,7 @@ impl<D: Decode> Decode for Unpacked<D> {
         result
     }
 
-    fn finish(mut self: Box<Self>) -> Result<Summary, Error> {
+    fn partial(mut self: Box<Self>) -> Result<Partial, Error> {
         match self.failed.take() {
             Some(error) => Err(error),
             None => self.end(),

@@ -21,9 +21,9 @@ use crate::json::layout::Layout;
 pub(crate) use crate::json::layout::is_json;
 use crate::json::records::Records;
 use crate::limits::Limits;
+use crate::partial::Partial;
 use crate::rows::Rows;
 use crate::scalar::Syntax;
-use crate::summary::Summary;
 
 /// The push decoder of JSON.
 pub(crate) struct JsonDecoder {
@@ -91,7 +91,7 @@ impl Decode for JsonDecoder {
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>) -> Result<Summary, Error> {
+    fn partial(mut self: Box<Self>) -> Result<Partial, Error> {
         let mut left = usize::MAX;
         while left != self.batch.rest().len() {
             left = self.batch.rest().len();
@@ -103,7 +103,7 @@ impl Decode for JsonDecoder {
         rows.warnings = records.finish(&batch)?;
         // The buffers go before the tables are sorted.
         drop((batch, read));
-        rows.finish(format, None)
+        Ok(rows.partial(format, None))
     }
 }
 

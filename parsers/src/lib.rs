@@ -33,6 +33,7 @@ mod error;
 mod format;
 mod json;
 mod limits;
+mod partial;
 mod rows;
 pub mod scalar;
 mod sniff;
@@ -42,6 +43,7 @@ pub use self::decode::{Decode, decoder};
 pub use self::error::{Error, ErrorKind, Position};
 pub use self::format::{Compression, Format};
 pub use self::limits::Limits;
+pub use self::partial::Partial;
 pub use self::summary::{
     Bound, ColumnSchema, ColumnStats, ColumnType, Dialect, Distinct, Precision, SCHEMA_VERSION, Summary,
     Warning, WarningKind,

@@ -10,9 +10,10 @@ use std::borrow::Cow;
 
 use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime};
+use serde::{Deserialize, Serialize};
 
 /// How the values of a file are written as tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Syntax {
     /// As the fields of a text file: what a field means is found in its text.
     #[default]

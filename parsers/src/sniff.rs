@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::Format;
 use crate::json::JsonDecoder;
 use crate::limits::Limits;
-use crate::summary::Summary;
+use crate::partial::Partial;
 
 /// How much of a file is looked at: some hundred records of most files, and a read that costs nothing.
 pub(crate) const HEAD_BYTES: usize = 64 << 10;
@@ -56,10 +56,10 @@ impl Decode for Sniffed {
         }
     }
 
-    fn finish(self: Box<Self>) -> Result<Summary, Error> {
+    fn partial(self: Box<Self>) -> Result<Partial, Error> {
         match self.state {
-            State::Head(head) => choose(&self.name, &self.limits, &head)?.finish(),
-            State::Chosen(decoder) => decoder.finish(),
+            State::Head(head) => choose(&self.name, &self.limits, &head)?.partial(),
+            State::Chosen(decoder) => decoder.partial(),
         }
     }
 }

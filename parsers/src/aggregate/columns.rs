@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+use serde::{Deserialize, Serialize};
 
 use crate::aggregate::exact::{self, KNOWN, finite};
 use crate::aggregate::tokens::Taken;
@@ -19,14 +20,14 @@ use crate::summary::{Bound, ColumnSchema, ColumnStats, ColumnType, Distinct, Pre
 /// One column: what is known of it, and its statistics.
 pub type Finished = (ColumnSchema, ColumnStats);
 
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 struct Column {
     /// Nulls that had no token, since their record had no such field.
     missing: u64,
     state: State,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 enum State {
     Exact(Tokens),
     Estimated(Box<Sketches>),
@@ -39,7 +40,7 @@ impl Default for State {
 }
 
 /// The columns of a file, or of a part of one.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Columns {
     columns: Vec<Column>,
     syntax: Syntax,
@@ -66,6 +67,31 @@ impl Columns {
     /// How many columns there are.
     pub fn width(&self) -> usize {
         self.columns.len()
+    }
+
+    /// How the tokens are written.
+    pub(crate) fn syntax(&self) -> Syntax {
+        self.syntax
+    }
+
+    /// Whether these are columns, and not bytes that only look like some.
+    pub(crate) fn is_sound(&self) -> bool {
+        let sound = |column: &Column| match &column.state {
+            State::Exact(_) => true,
+            State::Estimated(sketches) => sketches.is_sound(),
+        };
+        self.columns.iter().all(sound)
+    }
+
+    /// Goes on within other bounds, after it was read from bytes that may have been written with larger ones.
+    pub(crate) fn bound(&mut self, exact_bytes_max: usize, sketch_bytes_max: usize) -> Result<(), Error> {
+        (self.exact_bytes_max, self.sketch_bytes_max) = (exact_bytes_max, sketch_bytes_max);
+        self.resize();
+        self.exact_bytes = self.exact_bytes();
+        while self.exact_bytes > self.exact_bytes_max {
+            self.fold_largest(0)?;
+        }
+        Ok(())
     }
 
     /// The memory held by exact tables, counted anew.
@@ -133,6 +159,10 @@ impl Columns {
     /// for their memory, all of them shrink: at any moment they are as large as if all columns had been known before.
     pub fn push_column(&mut self, missing: u64) {
         self.columns.push(Column { missing, ..Column::default() });
+        self.resize();
+    }
+
+    fn resize(&mut self) {
         let sizes = SketchSizes::for_columns(self.columns.len(), self.sketch_bytes_max);
         if sizes != self.sizes {
             self.sizes = sizes;

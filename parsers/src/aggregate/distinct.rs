@@ -33,6 +33,11 @@ impl Distinct {
         Distinct { lg, registers: vec![0; 1 << lg] }
     }
 
+    /// Whether there are as many registers as there must be.
+    pub(crate) fn is_sound(&self) -> bool {
+        (LG_MIN..=LG_MAX).contains(&self.lg) && self.registers.len() == 1 << self.lg
+    }
+
     /// Takes in one value by its hash. Saying it again changes nothing.
     #[inline]
     pub fn add(&mut self, hash: u64) {

@@ -1,7 +1,9 @@
 //! The smallest and the largest value. Constant memory, always exact.
 
+use serde::{Deserialize, Serialize};
+
 /// The range of the values seen so far.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Extent<T> {
     range: Option<(T, T)>,
 }

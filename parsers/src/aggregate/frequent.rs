@@ -56,6 +56,16 @@ impl Frequent {
         }
     }
 
+    /// Whether it is a table in which every search ends.
+    pub(crate) fn is_sound(&self) -> bool {
+        let used = self.slots.iter().filter(|slot| slot.count > 0).count();
+        self.slots.len().is_power_of_two()
+            && self.slots.len() >= 4
+            && self.values.len() == self.slots.len()
+            && used == self.used
+            && used <= self.slots.len() / 4 * 3
+    }
+
     /// Takes in one value with its hash, `times` times.
     #[inline]
     pub fn add(&mut self, hash: u64, value: &[u8], times: u64) {

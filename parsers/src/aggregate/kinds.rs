@@ -2,11 +2,13 @@
 //!
 //! Promise: a type is decided by every value of the column, never by a sample, and not by their order.
 
+use serde::{Deserialize, Serialize};
+
 use crate::scalar::Scalar;
 use crate::summary::ColumnType;
 
 /// The set of kinds that a column has held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kinds(u16);
 
 const INT: u16 = 1;

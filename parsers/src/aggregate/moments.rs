@@ -5,8 +5,10 @@
 //! std of any split agree with the whole to 1e-12. (Welford's update in plain doubles drifts with the order
 //! of the values and costs a division each.)
 
+use serde::{Deserialize, Serialize};
+
 /// An unevaluated sum of two doubles, the second below the last digit of the first.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Double {
     high: f64,
     low: f64,
@@ -48,7 +50,7 @@ impl Double {
 }
 
 /// The first two moments of the values seen so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Moments {
     count: u64,
     sum: Double,

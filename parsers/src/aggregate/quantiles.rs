@@ -16,6 +16,9 @@ const SHRINK: f64 = 2.0 / 3.0;
 /// since thirty levels of eight would be most of their memory.
 const LEVEL_MIN: usize = 8;
 
+/// The largest sketch that is believed.
+const K_MAX: usize = 1 << 16;
+
 /// A KLL sketch of finite or infinite numbers. NaN must stay outside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {
@@ -43,6 +46,19 @@ impl Quantiles {
             levels: vec![Vec::new()],
             room: k.max(LEVEL_MIN),
         }
+    }
+
+    /// Whether its levels stand for as many values as it says.
+    pub(crate) fn is_sound(&self) -> bool {
+        let weight = |(level, values): (usize, &Vec<i64>)| {
+            (values.len() as u64).checked_mul(1u64.checked_shl(level as u32)?)
+        };
+        let mut weights = self.levels.iter().enumerate().map(weight);
+        let total = weights.try_fold(0u64, |sum, weight| sum.checked_add(weight?));
+        (LEVEL_MIN..=K_MAX).contains(&self.k)
+            && !self.levels.is_empty()
+            && self.room > 0
+            && total == Some(self.count)
     }
 
     /// Takes in one value, `times` times.

@@ -5,6 +5,7 @@
 //! numbers and of text are both kept until a word rules numbers out.
 
 use jiff::civil::DateTime;
+use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Distinct, Extent, Frequent, Kinds, Moments, Quantiles, Word, hash};
 use crate::scalar::{Scalar, Syntax};
@@ -13,7 +14,7 @@ use crate::scalar::{Scalar, Syntax};
 pub const SKETCH_BYTES_MIN: usize = 2_900;
 
 /// How large the sketches of one column are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SketchSizes {
     /// Registers of the distinct sketches, as a power of two.
     pub distinct_lg: u8,
@@ -52,14 +53,14 @@ impl SketchSizes {
 }
 
 /// What only numbers have. Dropped when the column turns out to be something else.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Numeric {
     pub(crate) quantiles: Quantiles,
     pub(crate) distinct: Distinct,
 }
 
 /// The estimates, and the exact constant-size facts, of one column.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Sketches {
     pub(crate) syntax: Syntax,
     pub(crate) kinds: Kinds,
@@ -159,6 +160,14 @@ impl Sketches {
             numeric.quantiles.shrink(sizes.quantiles_k);
             numeric.distinct.shrink(sizes.distinct_lg);
         }
+    }
+
+    /// Whether these are sketches, and not bytes that only look like some.
+    pub(crate) fn is_sound(&self) -> bool {
+        let numeric = self.numeric.as_ref();
+        self.distinct.is_sound()
+            && self.frequent.is_sound()
+            && numeric.is_none_or(|numeric| numeric.quantiles.is_sound() && numeric.distinct.is_sound())
     }
 
     /// Takes in the values of another part, which came later.

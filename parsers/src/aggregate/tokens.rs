@@ -7,6 +7,9 @@
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_bytes::{ByteBuf, Bytes};
 
 use crate::aggregate::hash;
 
@@ -262,6 +265,25 @@ impl Tokens {
     /// Gives back the memory of the index. The table can still be read, but takes in nothing more.
     pub fn seal(&mut self) {
         self.index = Vec::new();
+    }
+}
+
+/// As pairs of token and count, in their order.
+impl Serialize for Tokens {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter().map(|(token, times)| (Bytes::new(token), times)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Tokens {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Tokens, D::Error> {
+        let pairs: Vec<(ByteBuf, u64)> = Vec::deserialize(deserializer)?;
+        let mut tokens = Tokens::default();
+        for (token, times) in pairs {
+            let added = tokens.add(Word::new(&token), times, usize::MAX);
+            added.map_err(|Full| D::Error::custom("more tokens than a table can hold"))?;
+        }
+        Ok(tokens)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::decompress::{bzip2, gzip, lz4, xz, zip, zstd};
 use crate::error::{Error, ErrorKind};
 use crate::format::Compression;
 use crate::limits::Limits;
-use crate::summary::Summary;
+use crate::partial::Partial;
 
 /// The size of a piece of output: two batches of CSV, so that unpacking and reading keep each other's pace, and small
 /// enough for the cache.
@@ -139,7 +139,7 @@ impl<D: Decode> Stream<D> {
         Ok(is_full)
     }
 
-    pub(super) fn finish(mut self) -> Result<Summary, Error> {
+    pub(super) fn partial(mut self) -> Result<Partial, Error> {
         while self.step(&mut &[][..])? {}
         let Stream { mut packed, mut contents, filling, .. } = self;
         contents.feed(filling.bytes())?;
@@ -148,7 +148,7 @@ impl<D: Decode> Stream<D> {
         packed.codec.end().map_err(|trouble| packed.error(trouble))?;
         // The buffers go before the decoder sorts its tables.
         drop((packed, filling));
-        Box::new(contents.inner).finish()
+        Box::new(contents.inner).partial()
     }
 }
 
