@@ -222,6 +222,26 @@ async fn a_killed_process_repeats_nothing_that_a_commit_remembers() {
     assert!(counts.values().all(|count| *count == 1), "{counts:?}");
 }
 
+/// With `KAFKA_EXACTLY_ONCE=true` not even what was in flight when a process was killed has two results.
+#[tokio::test(flavor = "multi_thread")]
+async fn exactly_once_a_killed_process_repeats_no_result() {
+    const TASKS: usize = 1000;
+    let Some(broker) = apache() else { return };
+    let mut scene = Scene::set("once", broker, TASKS).await;
+    let once = [("KAFKA_EXACTLY_ONCE", "true"), ("KAFKA_LIBRDKAFKA_TRANSACTION_TIMEOUT_MS", "10000")];
+    scene.variables = with(scene.variables, &once);
+    let (first, second) = (scene.worker(), scene.worker());
+    scene.client.wait_for_results(TASKS / 4).await;
+    // Killed by the destructor.
+    drop(first);
+    scene.client.wait_for_no_lag(PARTITIONS).await;
+    let results = scene.client.wait_for_results(TASKS).await;
+    stop(second).await;
+    let counts = results_by_task(&results);
+    assert_eq!((counts.len(), results.len()), (TASKS, TASKS), "{counts:?}");
+    assert_eq!(scene.client.results().len(), TASKS, "also not behind our back");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_have_results_and_are_committed() {
     let Some(broker) = apache() else { return };

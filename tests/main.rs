@@ -24,6 +24,8 @@ mod guide;
 mod live;
 /// The whole worker on librdkafka's mock cluster and the OBS server.
 mod mock;
+/// Exactly-once results, and task topics with gaps: on Apache Kafka.
+mod once;
 /// The ledger against a naive model, in random order.
 mod order;
 /// The path on the memory source and the memory store: formats, failures, bounds.

@@ -105,6 +105,13 @@ pub struct Checkpoint {
     pub metadata: String,
 }
 
+impl Checkpoint {
+    /// What it says of the partition.
+    pub fn watch(&self) -> Option<Watch> {
+        Metadata::decode(self.metadata.as_bytes(), self.next).ok().map(|metadata| metadata.watch)
+    }
+}
+
 /// The receipts of every partition assigned to this worker.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -126,6 +133,8 @@ struct Receipts {
     remembered: Offsets,
     /// What is said of the partition: until something is, what its owner before said.
     watch: Watch,
+    /// What was committed last by someone who commits for the source.
+    told: Option<Checkpoint>,
 }
 
 impl Receipts {
@@ -165,6 +174,7 @@ impl Ledger {
             finished_above: Offsets::default(),
             remembered: Offsets::default(),
             watch: Watch::default(),
+            told: None,
         };
         self.partitions.insert(partition, receipts);
         generation
@@ -277,6 +287,20 @@ impl Ledger {
     /// What a commit says as soon as these are finished, too.
     pub fn checkpoint_with(&self, partition: &Partition, also: &Offsets) -> Option<Checkpoint> {
         self.partitions.get(partition)?.checkpoint(also)
+    }
+
+    /// Books what was committed for a partition under this assignment.
+    pub fn tell(&mut self, partition: &Partition, generation: Generation, checkpoint: Checkpoint) {
+        if let Some(receipts) = self.partitions.get_mut(partition)
+            && receipts.generation == generation
+        {
+            receipts.told = Some(checkpoint);
+        }
+    }
+
+    /// What was committed last for a partition, under this assignment, of what was booked by [`Ledger::tell`].
+    pub fn told(&self, partition: &Partition) -> Option<&Checkpoint> {
+        self.partitions.get(partition)?.told.as_ref()
     }
 
     /// How long the metadata of a commit may get by what is received next: no less than it is now, and exact near

@@ -73,6 +73,8 @@ pub struct Kafka {
     pub max_poll_interval: Duration,
     /// `KAFKA_ENABLE_PRODUCER`: whether results are published.
     pub enable_producer: bool,
+    /// `KAFKA_EXACTLY_ONCE`: results and offsets are committed in one transaction.
+    pub exactly_once: bool,
     /// TLS and SASL.
     pub security: Security,
     /// Further options of librdkafka, `KAFKA_LIBRDKAFKA_…`: name → value. They win over our own choices.

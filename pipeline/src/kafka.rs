@@ -91,15 +91,20 @@ pub fn message_of(message: &BorrowedMessage<'_>, limits: &Limits) -> Message {
     Message::copy(limits, message.key(), message.payload(), headers, message.timestamp().to_millis())
 }
 
-/// A message that goes to a topic.
-pub fn record_of<'a>(topic: &'a str, message: &'a Message) -> FutureRecord<'a, [u8], [u8]> {
+/// The headers of a message that goes to a topic.
+pub(crate) fn headers_of(message: &Message) -> OwnedHeaders {
     let mut headers = OwnedHeaders::new_with_capacity(message.headers.len());
     for (key, value) in &message.headers {
         headers = headers.insert(Header { key, value: value.as_deref() });
     }
+    headers
+}
+
+/// A message that goes to a topic.
+pub fn record_of<'a>(topic: &'a str, message: &'a Message) -> FutureRecord<'a, [u8], [u8]> {
     let (key, payload) = (message.key.as_deref(), message.value.as_deref());
     let record = FutureRecord { key, payload, timestamp: message.timestamp, ..FutureRecord::to(topic) };
-    record.headers(headers)
+    record.headers(headers_of(message))
 }
 
 /// Whether an error means that this client will never be served, and what to do about it.

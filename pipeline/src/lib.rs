@@ -3,13 +3,13 @@
 //! ```text
 //!  task topic ──▶ claim ──▶ admit ──▶ download ──▶ parse ──▶ upload ──▶ publish ──▶ commit
 //!            500 tasks,     64,     16 streams,   POOL_SIZE    16       256,       lowest
-//!            10 000 offsets byte    4 MiB each    threads     puts    confirmed   unfinished
+//!            100 000 offsets byte   4 MiB each    threads     puts    confirmed   unfinished
 //!            a partition    budget                                                offset
 //! ```
 //!
 //! Modules in reading order: [`path`] is the chain, [`worker`] the loop around it; [`task`], [`source`],
-//! [`admit`], [`download`], [`parse`], [`upload`], [`publish`] and [`commit`] are its parts; [`message`],
-//! [`dead_letter`], [`failure`], [`budget`], [`storage`], [`kafka`], [`config`] (with [`pattern`]) and [`telemetry`] serve them; [`keep`] leaves
+//! [`admit`], [`download`], [`parse`], [`upload`], [`publish`] and [`commit`] are its parts, [`transaction`] the last
+//! two in one; [`message`], [`dead_letter`], [`failure`], [`budget`], [`storage`], [`kafka`], [`config`] (with [`pattern`]) and [`telemetry`] serve them; [`keep`] leaves
 //! copies for people; [`generator`] makes tasks of objects, [`results`] reads what became of them; [`commands`] is the
 //! program.
 //!
@@ -32,6 +32,7 @@ pub mod dead_letter;
 pub mod publish;
 
 pub mod commit;
+pub mod transaction;
 
 pub mod keep;
 

@@ -20,16 +20,18 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::commit::{
-    Checkpoint, Fenced, Generation, Ledger, METADATA_BYTES_MAX, Metadata, Offsets, Refused, Standing, Ticket,
-    Watch,
+    Checkpoint, Fenced, Generation, Ledger, METADATA_BYTES_MAX, Metadata, Refused, Ticket, Watch,
 };
 use crate::failure::Failure;
 use crate::message::Message;
 use crate::task::{NextOffset, Offset, Partition, Position};
 
+mod ahead;
 mod gate;
 pub mod kafka;
 pub mod memory;
+
+pub use ahead::Ahead;
 
 /// The bounds of the intake.
 #[derive(Clone, Copy, Debug)]
@@ -166,6 +168,8 @@ struct State {
     live: usize,
     open: bool,
     full: bool,
+    /// Something waits for a commit of those who commit for the source.
+    urged: bool,
 }
 
 #[derive(Debug)]
@@ -178,6 +182,11 @@ struct Assignment {
 }
 
 impl State {
+    /// Whether everything that a commit would say is committed, by those who commit for the source.
+    fn is_told(&self, partition: &Partition) -> bool {
+        self.ledger.checkpoint(partition).as_ref() == self.ledger.told(partition)
+    }
+
     fn lose(&mut self, partitions: &[Partition]) {
         for partition in partitions {
             self.ledger.revoke(partition);
@@ -210,6 +219,7 @@ impl Intake {
             live: 0,
             open: true,
             full: false,
+            urged: false,
         };
         Arc::new(Intake {
             bounds,
@@ -276,8 +286,14 @@ impl Intake {
 
     /// Partitions are revoked: waits until their live claims are settled, at most `deadline`, then gives them up.
     /// Work that has not begun gives up at once. Blocks the calling thread on purpose: the rebalance must not go on
-    /// meanwhile. Returns what may be committed for them: nothing can be finished between that and the end.
-    pub fn leave(&self, partitions: &[Partition], deadline: Duration) -> Vec<(Partition, Checkpoint)> {
+    /// meanwhile. Returns what may be committed for them: nothing can be finished between that and the end. `told`: waits
+    /// also until that is committed, by those who commit for the source.
+    pub fn leave(
+        &self,
+        partitions: &[Partition],
+        deadline: Duration,
+        told: bool,
+    ) -> Vec<(Partition, Checkpoint)> {
         let until = Instant::now() + deadline;
         let mut state = self.lock();
         for partition in partitions {
@@ -288,10 +304,12 @@ impl Intake {
         loop {
             let live =
                 |partition| state.assignments.get(partition).is_some_and(|assignment| assignment.live > 0);
+            let untold = |partition| told && !state.is_told(partition);
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || !partitions.iter().any(live) {
+            if left.is_zero() || !partitions.iter().any(|partition| live(partition) || untold(partition)) {
                 break;
             }
+            state.urged |= told;
             (state, _) = self.left.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
         }
         let checkpoints = checkpoints(&state.ledger, partitions);
@@ -340,7 +358,7 @@ impl Intake {
     /// since every pause throws the partition's prefetched messages away.
     pub fn paused(&self) -> BTreeSet<Partition> {
         let mut state = self.lock();
-        let State { ledger, assignments, live, open, full } = &mut *state;
+        let State { ledger, assignments, live, open, full, .. } = &mut *state;
         *full = at_bound(*full, *live, self.bounds.tasks_max);
         let mut paused = BTreeSet::new();
         for (partition, assignment) in assignments {
@@ -372,41 +390,6 @@ impl Intake {
     pub fn checkpoints(&self) -> Vec<(Partition, Checkpoint)> {
         let state = self.lock();
         checkpoints(&state.ledger, state.ledger.partitions())
-    }
-
-    /// What is known of these tasks, and what a commit says as soon as those of them that are open are finished: one
-    /// view of the books, for whoever commits outcome and offset together.
-    pub fn ahead<'a>(
-        &self,
-        tasks: impl IntoIterator<Item = (&'a Position, Generation)>,
-    ) -> (Vec<Standing>, Vec<(Partition, Checkpoint)>) {
-        let state = self.lock();
-        let ledger = &state.ledger;
-        let mut finished: BTreeMap<&Partition, Offsets> = BTreeMap::new();
-        let look = |(position, generation): (&'a Position, Generation)| {
-            let standing = ledger.standing(position, generation);
-            if standing == Standing::Open {
-                finished.entry(&position.partition).or_default().insert(position.offset);
-            }
-            standing
-        };
-        let standings = tasks.into_iter().map(look).collect();
-        let none = Offsets::default();
-        let of = |partition: &Partition| {
-            let also = finished.get(partition).unwrap_or(&none);
-            Some((partition.clone(), ledger.checkpoint_with(partition, also)?))
-        };
-        (standings, ledger.partitions().filter_map(of).collect())
-    }
-
-    /// Books tasks as finished whose outcome and commit were confirmed as one.
-    pub fn confirm<'a>(&self, tasks: impl IntoIterator<Item = (&'a Position, Generation)>) {
-        let mut state = self.lock();
-        for (position, generation) in tasks {
-            state.ledger.confirm(position, generation);
-        }
-        drop(state);
-        self.notify();
     }
 
     /// The partitions assigned now.

@@ -37,6 +37,7 @@ use crate::publish;
 use crate::source::{self, Claim, Source};
 use crate::storage::Storage;
 use crate::telemetry;
+use crate::transaction;
 use crate::upload::Upload;
 
 /// How long the worker waits for the source to commit and leave, when the broker does not answer.
@@ -72,9 +73,20 @@ async fn run_unheard(config: &Config, shutdown: impl Future<Output = ()>) -> Res
     if kafka.enable_producer {
         demand_topics(kafka, &[&kafka.result_topic, &kafka.dlq_topic]).await?;
     }
-    let publish: Arc<dyn Work<Outcome, ()>> = match kafka.enable_producer {
-        true => Arc::new(publish::kafka::Publish::new(kafka, worker.worker_type, worker.publish_timeout)?),
-        false => Arc::new(publish::memory::Silent),
+    let (bounds, revoke_timeout) = (intake_bounds(worker), worker.revoke_timeout);
+    let (source, publish): (Source, Arc<dyn Work<Outcome, ()>>) = if kafka.exactly_once {
+        let (source, membership) = source::kafka::open_uncommitting(kafka, bounds, revoke_timeout).await?;
+        let intake = Arc::clone(&source.intake);
+        let publish = transaction::kafka::publish(kafka, worker.worker_type, intake, membership)?;
+        (source, Arc::new(publish))
+    } else {
+        let publish: Arc<dyn Work<Outcome, ()>> = match kafka.enable_producer {
+            true => {
+                Arc::new(publish::kafka::Publish::new(kafka, worker.worker_type, worker.publish_timeout)?)
+            }
+            false => Arc::new(publish::memory::Silent),
+        };
+        (source::kafka::open(kafka, bounds, revoke_timeout).await?, publish)
     };
     let defaults = Defaults {
         source_bucket: config.storage.source_bucket.clone(),
@@ -82,7 +94,6 @@ async fn run_unheard(config: &Config, shutdown: impl Future<Output = ()>) -> Res
     };
     let (publish, keep) = Keep::around(publish, &worker.keep, &storage);
     let stages = stages(worker, defaults, storage, publish)?;
-    let source = source::kafka::open(kafka, intake_bounds(worker), worker.revoke_timeout).await?;
     telemetry::worker_started(&kafka.group_id, &kafka.topic_tasks, worker.pool_size);
     let report = drive(source, stages, worker, shutdown).await;
     if let Some(keep) = keep {

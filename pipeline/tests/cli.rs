@@ -95,6 +95,7 @@ const WRONG: &[(&str, &str)] = &[
     ("KAFKA_MAX_POLL_INTERVAL_MS", "0"),
     ("KAFKA_MAX_POLL_RECORDS", "-1"),
     ("KAFKA_ENABLE_PRODUCER", "2"),
+    ("KAFKA_EXACTLY_ONCE", "at least"),
     ("KAFKA_SECURITY_PROTOCOL", "TLS"),
     ("KAFKA_SASL_MECHANISM", "GSSAPI"),
     ("KAFKA_SSL_CA_LOCATION", "/nowhere/ca.pem"),

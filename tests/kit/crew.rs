@@ -13,7 +13,10 @@ use pipeline::failure::{Failure, Kind, Stage};
 use pipeline::path::{Job, Outcome, Work};
 use pipeline::publish::memory::Silent;
 use pipeline::source;
+use pipeline::source::kafka::open_uncommitting;
 use pipeline::task::Position;
+use pipeline::transaction::kafka::KafkaTransactions;
+use pipeline::transaction::{self, Transactions};
 use pipeline::worker::{Report, drive, intake_bounds};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -84,6 +87,7 @@ impl Crew {
             ("KAFKA_BOOTSTRAP_SERVERS", bootstrap),
             ("KAFKA_TOPIC_TASKS", &topics.tasks),
             ("KAFKA_RESULT_TOPIC", &topics.results),
+            ("KAFKA_DLQ_TOPIC", &topics.dead_letters),
             ("KAFKA_GROUP_ID", &topics.group),
             ("KAFKA_SESSION_TIMEOUT_MS", "6000"),
             ("KAFKA_HEARTBEAT_INTERVAL_MS", "300"),
@@ -112,6 +116,17 @@ impl Crew {
             self.rig.config.worker.revoke_timeout,
         );
         self.start(source.await.expect("a consumer"), Arc::new(Silent))
+    }
+
+    /// Starts a worker that publishes and commits in transactions; `wrap` may put something around them.
+    pub async fn transactional<T: Transactions>(&self, wrap: impl FnOnce(KafkaTransactions) -> T) -> Worker {
+        let Config { kafka, worker, .. } = &self.rig.config;
+        let opened = open_uncommitting(kafka, intake_bounds(worker), worker.revoke_timeout);
+        let (source, membership) = opened.await.expect("a consumer");
+        let transactions = wrap(KafkaTransactions::new(kafka, membership).expect("a producer"));
+        let intake = Arc::clone(&source.intake);
+        let publish = transaction::open(transactions, intake, worker.worker_type, kafka.commit_interval);
+        self.start(source, Arc::new(publish.expect("a thread")))
     }
 
     /// Starts a worker on a source and with a stage that publishes.

@@ -27,6 +27,8 @@ use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use serde_json::Value;
 
+mod gaps;
+
 /// For one request of a test's own clients.
 const REQUEST: Duration = Duration::from_secs(30);
 /// For a look whether there is something new.
@@ -313,6 +315,15 @@ impl Client {
     /// # Panics
     /// When they do not come.
     pub async fn wait_for_results(&self, count: usize) -> Vec<ResultMessage> {
+        self.wait_for_count(count).await;
+        self.results()
+    }
+
+    /// Waits until there are at least so many results.
+    ///
+    /// # Panics
+    /// When they do not come.
+    pub async fn wait_for_count(&self, count: usize) {
         let consumer = self.reader(&self.topics.results);
         let mut seen = 0;
         crate::eventually(&format!("{count} results in {}", self.topics.results), || {
@@ -322,7 +333,6 @@ impl Client {
             seen >= count
         })
         .await;
-        self.results()
     }
 
     /// Waits until the group's committed offsets are the ends of every partition of the task topic: lag 0.

@@ -5,12 +5,14 @@
 //! - [`program`]: the `pipeline` program as a process: its log, signals, exit;
 //! - [`rig`]: a worker in memory;
 //! - [`crew`]: workers in this process on a broker, whose work is counted and not done;
+//! - [`broken`]: transactions with a mishap;
 //! - [`faulty`]: a stage of the path that fails as planned;
 //! - [`eventually`]: waiting for a condition, with a deadline.
 //!
 //! No part of it stands in for Kafka or decides what is right; the tests do.
 #![expect(clippy::print_stderr, reason = "test support says aloud what it skips")]
 
+pub mod broken;
 pub mod crew;
 pub mod dataset;
 pub mod faulty;

@@ -70,6 +70,7 @@ fn kafka(reader: &mut Reader) -> Kafka {
         heartbeat_interval: reader.millis("KAFKA_HEARTBEAT_INTERVAL_MS", 3_000, 100, 3_600_000),
         max_poll_interval: reader.millis("KAFKA_MAX_POLL_INTERVAL_MS", 300_000, 1_000, DAY_MS),
         enable_producer: reader.flag("KAFKA_ENABLE_PRODUCER", true),
+        exactly_once: reader.flag("KAFKA_EXACTLY_ONCE", false),
         security: security(reader),
         options: librdkafka(reader),
     };
@@ -94,6 +95,9 @@ fn kafka(reader: &mut Reader) -> Kafka {
     if kafka.heartbeat_interval >= kafka.session_timeout {
         reader
             .refuse("KAFKA_HEARTBEAT_INTERVAL_MS", "below KAFKA_SESSION_TIMEOUT_MS, a third of it is usual");
+    }
+    if kafka.exactly_once && !kafka.enable_producer {
+        reader.refuse("KAFKA_EXACTLY_ONCE", "false, since KAFKA_ENABLE_PRODUCER=false: there are no results");
     }
     if kafka.max_poll_interval < kafka.session_timeout {
         reader.refuse("KAFKA_MAX_POLL_INTERVAL_MS", "at least KAFKA_SESSION_TIMEOUT_MS");

@@ -35,6 +35,7 @@ const KEPT: &[&str] = &[
     "acks",
     "request.required.acks",
     "transactional.id",
+    "isolation.level",
     "partition.assignment.strategy",
     "group.protocol",
     "group.remote.assignor",

@@ -99,7 +99,7 @@ fn leaving_waits_for_live_claims_and_a_late_one_is_fenced() {
         late
     });
     let late_claim = finisher.join().unwrap();
-    let checkpoints = intake.leave(&[partition(0)], Duration::ZERO);
+    let checkpoints = intake.leave(&[partition(0)], Duration::ZERO, false);
     assert_eq!(checkpoints, [(partition(0), Checkpoint { next: NextOffset(1), metadata: String::new() })]);
     assert_eq!(late_claim.hold(), Hold::Lost);
     assert_eq!(late_claim.finish(), Err(Fenced));
@@ -124,7 +124,7 @@ fn leaving_ends_as_soon_as_the_last_claim_is_settled() {
     let other = Arc::clone(&intake);
     let leaver = std::thread::spawn(move || {
         leaving.send(()).unwrap();
-        other.leave(&[partition(0)], Duration::from_secs(3600))
+        other.leave(&[partition(0)], Duration::from_secs(3600), false)
     });
     waits.recv().unwrap();
     claim.finish().unwrap();

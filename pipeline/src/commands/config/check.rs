@@ -8,6 +8,7 @@ use crate::generator::TaskGenerator;
 use crate::kafka::inspect::Inspector;
 use crate::pattern::Routes;
 use crate::storage::Storage;
+use crate::transaction;
 
 /// One thing that was looked at.
 pub(super) struct Check {
@@ -81,6 +82,10 @@ fn brokers(kafka: &Kafka, routes: &Routes) -> Vec<Check> {
             true => Check::new(name, described(outcomes, topic(outcomes, false), "written")),
             false => Check::new(name, Ok("none are published".to_owned())),
         });
+    }
+    if kafka.exactly_once {
+        let named = transaction::kafka::check(kafka).map(|name| format!("can be made, tried as {name}"));
+        checks.push(Check::new("transactions", named));
     }
     for route in routes.topics() {
         checks.push(Check::new("route", described(route, topic(route, false), "written")));

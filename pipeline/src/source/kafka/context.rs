@@ -12,7 +12,7 @@ use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 
-use crate::commit::{Checkpoint, Metadata, Refused, Watch};
+use crate::commit::{Checkpoint, Refused, Watch};
 use crate::failure::Failure;
 use crate::message::Message;
 use crate::source::gate::{Begin, Gate, World};
@@ -134,6 +134,7 @@ impl Context {
 
     fn commit_these<C: Consumer<Context>>(&self, consumer: &C, checkpoints: Vec<(Partition, Checkpoint)>) {
         if !self.commits {
+            self.intake.urge();
             return;
         }
         let mut books = self.books();
@@ -163,7 +164,7 @@ impl Context {
     /// Whether everything committable is confirmed.
     pub(super) fn is_committed(&self) -> bool {
         if !self.commits {
-            return true;
+            return self.intake.is_told();
         }
         let checkpoints = self.intake.checkpoints();
         let books = self.books();
@@ -242,7 +243,9 @@ impl Context {
         // Before the wait: what has not begun does not, and nobody should wait for it.
         self.part(&revoked);
         if !lost {
-            let checkpoints = self.intake.leave(&revoked, self.revoke_timeout);
+            // At the end of the intake the last commit was waited for.
+            let told = !self.commits && !self.intake.is_closed();
+            let checkpoints = self.intake.leave(&revoked, self.revoke_timeout, told);
             self.commit_these(consumer, checkpoints);
         }
         // Also what was lost without asking.
@@ -272,12 +275,14 @@ impl World for Context {
 
     fn said(&self, partition: &Partition) -> Option<Watch> {
         let books = self.books();
-        if books.without_metadata || !self.commits {
-            // Nothing can be said from here: as if it were.
+        if !self.commits {
+            return self.intake.told(partition);
+        }
+        if books.without_metadata {
+            // Nothing can be said: as if it were.
             return self.intake.watch(partition);
         }
-        let Checkpoint { next, metadata } = books.confirmed.get(partition)?;
-        Metadata::decode(metadata.as_bytes(), *next).ok().map(|metadata| metadata.watch)
+        books.confirmed.get(partition)?.watch()
     }
 }
 

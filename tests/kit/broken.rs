@@ -1,0 +1,132 @@
+//! Kafka's transactions with a mishap at one of their steps, once, when a test wants it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pipeline::commit::Checkpoint;
+use pipeline::failure::{Failure, Kind, Stage};
+use pipeline::message::Message;
+use pipeline::task::Partition;
+use pipeline::transaction::{Course, Refused, Topic, Transactions};
+use tokio::sync::watch;
+
+/// Before which step, or after the last one. An abort behind the commit would be no mishap of a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Boundary {
+    /// Before the first result.
+    Begin,
+    /// Before a result.
+    Send,
+    /// Between results and offsets.
+    Offsets,
+    /// Between offsets and commit.
+    Commit,
+    /// Behind the commit: it is done, and nobody hears of it.
+    Done,
+}
+
+/// What happens there.
+#[derive(Clone)]
+pub enum Mishap {
+    /// The transaction must be given up.
+    Abort,
+    /// The thread dies, and leaves everything as it is.
+    Death,
+    /// Nothing goes on until the value is false.
+    Halt(watch::Receiver<bool>),
+}
+
+/// When it happens, and whether it has.
+#[derive(Clone, Default)]
+pub struct Trigger {
+    armed: Arc<AtomicBool>,
+    struck: Arc<AtomicBool>,
+}
+
+impl Trigger {
+    /// From now on.
+    pub fn arm(&self) {
+        self.armed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it has happened.
+    pub fn struck(&self) -> bool {
+        self.struck.load(Ordering::SeqCst)
+    }
+}
+
+/// Transactions with a mishap.
+pub struct Broken<T> {
+    /// The real ones.
+    pub inner: T,
+    /// Where it happens.
+    pub at: Boundary,
+    /// What happens.
+    pub mishap: Mishap,
+    /// When it happens.
+    pub trigger: Trigger,
+}
+
+impl<T> Broken<T> {
+    fn pass(&self, boundary: Boundary) -> Result<(), Refused> {
+        if self.at != boundary || !self.trigger.armed.swap(false, Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.trigger.struck.store(true, Ordering::SeqCst);
+        match &self.mishap {
+            Mishap::Abort => {
+                let failure = Failure::new(Stage::Publish, Kind::ResultUndelivered, "planned");
+                Err(Refused { course: Course::Abort, failure })
+            }
+            Mishap::Death => panic!("planned"),
+            Mishap::Halt(halted) => {
+                let mut halted = halted.clone();
+                // An error means that the test is over.
+                let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+                let _ = runtime.block_on(halted.wait_for(|halted| !halted));
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<T: Transactions> Transactions for Broken<T> {
+    type Members = T::Members;
+
+    fn prepare(&mut self) -> Result<(), Refused> {
+        self.inner.prepare()
+    }
+
+    fn members(&mut self) -> Option<T::Members> {
+        self.inner.members()
+    }
+
+    fn begin(&mut self) -> Result<(), Refused> {
+        self.inner.begin()?;
+        self.pass(Boundary::Begin)
+    }
+
+    fn send(&mut self, to: Topic, message: &Message) -> Result<(), Refused> {
+        self.pass(Boundary::Send)?;
+        self.inner.send(to, message)
+    }
+
+    fn offsets(
+        &mut self,
+        checkpoints: &[(Partition, Checkpoint)],
+        members: &T::Members,
+    ) -> Result<(), Refused> {
+        self.pass(Boundary::Offsets)?;
+        self.inner.offsets(checkpoints, members)
+    }
+
+    fn commit(&mut self) -> Result<(), Refused> {
+        self.pass(Boundary::Commit)?;
+        self.inner.commit()?;
+        self.pass(Boundary::Done)
+    }
+
+    fn abort(&mut self) -> Result<(), Refused> {
+        self.inner.abort()
+    }
+}
