@@ -31,5 +31,5 @@ pub trait Decode: Send {
 /// The decoder of a file with this name. Compression and format are found in the bytes; the name tells the format when
 /// they do not.
 pub fn decoder(name: &str, limits: &Limits) -> Box<dyn Decode> {
-    Box::new(Unpacked::new(Sniffed::new(name, limits), limits))
+    Box::new(Unpacked::new(Sniffed::new(name, limits, None), limits))
 }

@@ -26,7 +26,7 @@ impl fmt::Display for Position {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// No decoder for files of this name.
+    /// No decoder for these bytes under this name.
     Unsupported,
     /// The bytes break the rules of their format.
     Malformed,

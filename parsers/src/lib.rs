@@ -12,7 +12,8 @@
 //!
 //! ```text
 //!  bytes ─▶ decompress ─▶ sniff ─▶ csv::batch ─▶ scalar ─▶ aggregate::columns ─▶ summary ─▶ JSON, Arrow, Polars
-//!           256 KiB a piece format  records        a token   exact or sketched     plain values
+//!           256 KiB a piece format, records        a token   exact or sketched     plain values
+//!                           encoding
 //! ```
 //!
 //! Promises:
@@ -29,6 +30,7 @@ mod columnar;
 mod csv;
 mod decode;
 mod decompress;
+mod encoding;
 mod error;
 mod format;
 mod json;
@@ -40,6 +42,7 @@ mod sniff;
 mod summary;
 
 pub use self::decode::{Decode, decoder};
+pub use self::encoding::Encoding;
 pub use self::error::{Error, ErrorKind, Position};
 pub use self::format::{Compression, Format};
 pub use self::limits::Limits;

@@ -23,6 +23,8 @@ pub struct Partial {
     pub(crate) rows: Rows,
     pub(crate) format: Format,
     pub(crate) dialect: Option<Dialect>,
+    /// Where there is no dialect to say it and it is not UTF-8.
+    pub(crate) encoding: Option<String>,
     pub(crate) compression: Compression,
 }
 
@@ -32,11 +34,11 @@ impl Partial {
         self.rows.total
     }
 
-    /// The summary. Of several merged files, format and compression are those of the first, and so is the dialect when
-    /// all have the same.
+    /// The summary. Of several merged files, format and compression are those of the first, and so are dialect and
+    /// encoding when all have the same.
     pub fn finish(self) -> Summary {
-        let Partial { rows, format, dialect, compression } = self;
-        rows.finish(format, dialect, compression)
+        let Partial { rows, format, dialect, encoding, compression } = self;
+        rows.finish(format, dialect, encoding, compression)
     }
 
     /// Takes in what came later: another part of the file, or another file.
@@ -50,6 +52,9 @@ impl Partial {
         }
         if self.dialect != other.dialect {
             self.dialect = None;
+        }
+        if self.encoding != other.encoding {
+            self.encoding = None;
         }
         self.rows.merge(other.rows)
     }

@@ -32,7 +32,7 @@ impl Rows {
 
     /// Everything that was read. `dialect` only for delimited text.
     pub(crate) fn partial(self, format: Format, dialect: Option<Dialect>) -> Partial {
-        Partial { rows: self, format, dialect, compression: Compression::None }
+        Partial { rows: self, format, dialect, encoding: None, compression: Compression::None }
     }
 
     /// Takes in the rows of another part, which came later.
@@ -59,6 +59,7 @@ impl Rows {
         self,
         format: Format,
         dialect: Option<Dialect>,
+        encoding: Option<String>,
         compression: Compression,
     ) -> Summary {
         let finished = self.columns.finish(&self.names, self.top_bytes_max);
@@ -75,6 +76,7 @@ impl Rows {
             schema_version: SCHEMA_VERSION,
             format,
             dialect,
+            encoding,
             compression,
             schema,
             warnings: self.warnings.finish(),
@@ -96,7 +98,7 @@ impl Warnings {
     }
 
     /// Takes in the repairs of another part, which came later.
-    fn merge(&mut self, other: Warnings) {
+    pub(crate) fn merge(&mut self, other: Warnings) {
         for warning in other.0 {
             match self.0.iter_mut().find(|mine| mine.kind == warning.kind) {
                 Some(mine) => mine.count += warning.count,

@@ -1,9 +1,10 @@
-//! Which decoder a file needs: by its first bytes, then by its name.
+//! Which decoder a file needs: by its first bytes, then by its name. Text is UTF-8 from here on.
 //!
 //! Promise: the choice follows from the name and the first [`HEAD_BYTES`] of what was unpacked, however they were cut.
 
 use crate::csv::CsvDecoder;
 use crate::decode::Decode;
+use crate::encoding::{Encoding, Transcoded, Transcoder};
 use crate::error::{Error, ErrorKind};
 use crate::format::Format;
 use crate::json::JsonDecoder;
@@ -17,6 +18,7 @@ pub(crate) const HEAD_BYTES: usize = 64 << 10;
 pub(crate) struct Sniffed {
     name: String,
     limits: Limits,
+    encoding: Option<Encoding>,
     state: State,
 }
 
@@ -26,8 +28,9 @@ enum State {
 }
 
 impl Sniffed {
-    pub(crate) fn new(name: &str, limits: &Limits) -> Sniffed {
-        Sniffed { name: name.to_owned(), limits: limits.clone(), state: State::Head(Vec::new()) }
+    /// Of a file with this name, whose text is in this encoding if one is given.
+    pub(crate) fn new(name: &str, limits: &Limits, encoding: Option<Encoding>) -> Sniffed {
+        Sniffed { name: name.to_owned(), limits: limits.clone(), encoding, state: State::Head(Vec::new()) }
     }
 }
 
@@ -43,7 +46,7 @@ impl Decode for Sniffed {
             return Ok(());
         }
         let head = std::mem::take(head);
-        let mut decoder = choose(&self.name, &self.limits, &head)?;
+        let mut decoder = choose(&self.name, &self.limits, self.encoding, &head)?;
         decoder.feed(later)?;
         self.state = State::Chosen(decoder);
         Ok(())
@@ -58,14 +61,33 @@ impl Decode for Sniffed {
 
     fn partial(self: Box<Self>) -> Result<Partial, Error> {
         match self.state {
-            State::Head(head) => choose(&self.name, &self.limits, &head)?.partial(),
+            State::Head(head) => choose(&self.name, &self.limits, self.encoding, &head)?.partial(),
             State::Chosen(decoder) => decoder.partial(),
         }
     }
 }
 
 /// Hands the head to the decoder it needs.
-fn choose(name: &str, limits: &Limits, head: &[u8]) -> Result<Box<dyn Decode>, Error> {
+fn choose(
+    name: &str,
+    limits: &Limits,
+    encoding: Option<Encoding>,
+    head: &[u8],
+) -> Result<Box<dyn Decode>, Error> {
+    let encoding = encoding.map_or_else(|| Encoding::of(head), Ok)?;
+    if encoding.is_utf8() {
+        return choose_text(name, limits, head);
+    }
+    let (mut transcoder, mut text) = (Transcoder::new(encoding), Vec::new());
+    transcoder.take(head, false, |piece| {
+        text.extend_from_slice(piece);
+        Ok(())
+    })?;
+    Ok(Box::new(Transcoded::new(transcoder, choose_text(name, limits, &text)?)))
+}
+
+/// The same for text in UTF-8.
+fn choose_text(name: &str, limits: &Limits, head: &[u8]) -> Result<Box<dyn Decode>, Error> {
     let Some(format) = Format::from_content(head).or_else(|| Format::from_name(name)) else {
         let message = format!("no decoder for {name:?}: neither its name nor its first bytes tell a format");
         return Err(Error::new(ErrorKind::Unsupported, message));

@@ -29,6 +29,9 @@ pub struct Summary {
     /// How the fields were told apart; only of delimited text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dialect: Option<Dialect>,
+    /// The encoding of the text, where there is no dialect to say it and it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
     /// How the bytes were compressed.
     pub compression: Compression,
     /// What is known of each column, and how well, in the order of the file.
@@ -246,6 +249,8 @@ pub enum WarningKind {
     LoneSurrogate,
     /// A member of the object around the records; it is no part of them and was left out.
     OutsideRecords,
+    /// Text broke the rules of its encoding, another than UTF-8; it is shown with replacement characters. Counted by line.
+    InvalidEncoding,
 }
 
 impl WarningKind {
@@ -259,6 +264,7 @@ impl WarningKind {
             WarningKind::RepeatedKey => "repeated_key",
             WarningKind::LoneSurrogate => "lone_surrogate",
             WarningKind::OutsideRecords => "outside_records",
+            WarningKind::InvalidEncoding => "invalid_encoding",
         }
     }
 }

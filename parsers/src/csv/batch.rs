@@ -9,6 +9,7 @@ use memchr::{memchr, memchr3};
 
 use crate::aggregate::Word;
 use crate::csv::records::Place;
+use crate::encoding::is_utf8;
 use crate::limits::Limits;
 
 /// Bytes of a batch: with the places of its fields it stays in a core's own cache.
@@ -185,11 +186,6 @@ impl<'a> Iterator for Column<'a> {
             }
         }
     }
-}
-
-/// Whether these bytes are UTF-8, a character that is cut off at the end aside.
-fn is_utf8(bytes: &[u8]) -> bool {
-    str::from_utf8(bytes).map_or_else(|error| error.error_len().is_none(), |_| true)
 }
 
 /// The state of the scanner.

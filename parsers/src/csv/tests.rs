@@ -185,9 +185,12 @@ fn half_a_byte_order_mark_is_data() {
     for (bytes, name) in
         [(&b"\xef\xbba\n1\n"[..], "\u{fffd}a"), (b"\xef\xbb", "\u{fffd}"), (b"\xefa\n", "\u{fffd}a")]
     {
-        for sizes in [&[usize::MAX][..], &[1], &[2]] {
-            let summary = cut("t.csv", &Limits::default(), bytes, sizes).unwrap();
-            assert_eq!(summary.columns, [name], "{bytes:?} {sizes:?}");
+        for size in [usize::MAX, 1, 2] {
+            // Without the look at the encoding, which would take them for letters of another one.
+            let mut decoder = Box::new(CsvDecoder::new(Format::Csv, &Limits::default()));
+            bytes.chunks(size).for_each(|piece| decoder.feed(piece).unwrap());
+            let summary = decoder.finish().unwrap();
+            assert_eq!(summary.columns, [name], "{bytes:?} {size}");
             assert!(!summary.dialect.unwrap().byte_order_mark);
         }
     }
