@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the generated files: golden cases, malformed files, bench inputs.
 
-    python generate.py golden       golden/*.csv (and .tsv, .json, .jsonl, and compressed)
+    python generate.py golden       golden/*.csv (and .tsv, .json, .jsonl, .log, .txt, and compressed)
     python generate.py malformed    malformed/*
     python generate.py large --size-mb N --kind flights|taxi|text|quoted OUT
 
@@ -26,7 +26,7 @@ from random import Random
 HERE = Path(__file__).resolve().parent
 BOM = b"\xef\xbb\xbf"
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
-DATA = (".csv", ".tsv", *(".csv" + ending for ending in PACKED), ".json", ".jsonl")
+DATA = (".csv", ".tsv", *(".csv" + ending for ending in PACKED), ".json", ".jsonl", ".log", ".txt")
 
 
 def lines(*rows: str, end: str = "\n") -> bytes:
@@ -225,6 +225,12 @@ def golden() -> dict:
     cases["zip.csv.zip"] = zipped(("data.csv", lines("a,b", "1,x", "2,y", "3,x")))
     cases["zip_stored.csv.zip"] = zipped(("data.csv", lines("a,b", "1,x", "2,y", "3,x")), method=zipfile.ZIP_STORED)
 
+    # lines
+    cases["app.log"] = app_log()
+    cases["access.log"] = access_log()
+    cases["prose.txt"] = lines("It was the best of times, it was the worst of times,", "", "  so they said; 北京 is far.",
+                               " \t", "Nothing  more", end="\r\n")
+
     # size
     cases["many_rows.csv"] = many_rows()
     cases["many_rows_quoted.csv"] = many_rows_quoted()
@@ -289,6 +295,42 @@ def many_records() -> bytes:
         row["tags"] = [pick(rng, ["red", "green"]) for _ in range(int(rng.random() * 3))]
         rows.append(json.dumps(row, ensure_ascii=rng.random() < 0.5, separators=pick(rng, [(",", ":"), (", ", ": ")])))
     return lines(*rows)
+
+
+def app_log() -> bytes:
+    """600 entries of a service, some with a stack trace, a blank line now and then."""
+    rng = Random(20240610)
+    made = []
+    for i in range(600):
+        second = i // 3
+        time = f"2025-08-25 12:{second // 60:02}:{second % 60:02},{int(rng.random() * 1000):03}"
+        number = int(rng.random() * 100_000)
+        kind = rng.random()
+        if kind < 0.4:
+            made.append(f"{time} INFO [worker-{number % 8}] took {number} ms for /data/in/{number}.csv")
+        elif kind < 0.7:
+            made.append(f"{time} DEBUG [main] connection from 10.0.{number % 256}.{number % 31}:{number % 9999} accepted")
+        elif kind < 0.85:
+            made.append(f'{time} WARNING [cache] miss for "{pick(rng, ["ann", "bob"])}", key {rng.getrandbits(128) | 15 << 124:032x}')
+        elif kind < 0.95:
+            made.append(f"{time} ERROR [db] query 0x{number:x} failed after {number / 7:.3f}s")
+            made.append("java.sql.SQLException: timeout")
+            made += [f"\tat app.db.Pool.get(Pool.java:{number % 300})"] * (1 + number % 3)
+            made.append("Caused by: java.io.IOException: closed")
+        else:
+            made.append("")
+    return lines(*made)
+
+
+def access_log() -> bytes:
+    """400 requests to a web server, two of them a second."""
+    rng = Random(20240611)
+    made = []
+    for i in range(400):
+        number = int(rng.random() * 100_000)
+        made.append(f'192.168.{number % 256}.{number % 17} - - [25/Aug/2025:23:{i // 120:02}:{i // 2 % 60:02} +0200] '
+                    f'"GET /items/{number} HTTP/1.1" {pick(rng, [200, 304, 404])} {number} "-" "curl/8.5.0"')
+    return lines(*made)
 
 
 def long_tail() -> bytes:

@@ -13,7 +13,8 @@ for JSON `pandas.json_normalize` of what Python's json reads, and
 `describe(include="all")`: statistics that are NaN are left out, whole numbers
 are JSON integers, `top` is always a string, and `min` and `max` of an integer
 column are taken from the column itself, since describe() rounds them to
-doubles. --check allows 1e-12 between decimals: numpy's sums may differ in the
+doubles. Logs and texts are taken apart here by regular expressions made for
+these very files, and described like a table of their lines. --check allows 1e-12 between decimals: numpy's sums may differ in the
 last bit from one processor to another.
 """
 
@@ -24,6 +25,7 @@ import math
 import re
 import sys
 import warnings
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy
@@ -87,8 +89,52 @@ def plain(value):
     return int(number) if number.is_integer() and abs(number) <= 2**53 else number
 
 
+LEVELS = {"DEBUG": "DEBUG", "INFO": "INFO", "WARNING": "WARN", "ERROR": "ERROR"}
+CONTINUED = re.compile(r"[ \t]|Caused by: ")
+MASKS = [
+    (r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", "<time>"),
+    (r"\[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d \+0200\]", "[<time>]"),
+    (r'"[^"]*"', "<str>"),
+    (r"(?<= )/\S+", "<path>"),
+    (r"\d+\.\d+\.\d+\.\d+", "<ip>"),
+    (r"0x[0-9a-f]+|\b[0-9a-f]{32}\b", "<hex>"),
+    (r"\d+(\.\d+)?", "<n>"),
+]
+
+
+def log_line(line: str) -> dict:
+    """A line of app.log or access.log; what is not there is None."""
+    time = None
+    if found := re.match(r"\d{4}-\d\d-\d\d \S+", line):
+        time = datetime.strptime(found[0], "%Y-%m-%d %H:%M:%S,%f").isoformat(timespec="milliseconds")
+        time = time.rstrip("0").rstrip(".") if "." in time else time
+    elif found := re.search(r"\[(\d\d/\w{3}/\d{4}:[^]]+)\]", line):
+        moment = datetime.strptime(found[1], "%d/%b/%Y:%H:%M:%S %z").astimezone(timezone.utc)
+        time = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    level = re.match(r"\S+ \S+ ([A-Z]+) ", line)
+    continued = None if not line.strip() else str(CONTINUED.match(line) is not None)
+    template = None
+    if continued == "False":
+        template = line
+        for pattern, mask in MASKS:
+            template = re.sub(pattern, mask, template)
+    return {"timestamp": time, "level": LEVELS[level[1]] if level else None, "template": template, "continuation": continued}
+
+
+def line_frame(path: Path) -> pandas.DataFrame:
+    """A log or a text, a row a line."""
+    rows = []
+    for line in path.read_bytes().decode().removesuffix("\n").split("\n"):
+        line = line.removesuffix("\r")
+        row = log_line(line) if path.suffix == ".log" else {"words": len(line.split())}
+        rows.append(row | {"blank": str(not line.strip()), "line_length": len(line.encode())})
+    return pandas.DataFrame(rows)
+
+
 def expected(path: Path) -> dict:
-    if path.suffix in JSON:
+    if path.suffix in (".log", ".txt"):
+        frame = line_frame(path)
+    elif path.suffix in JSON:
         frame = records(path)
     else:
         frame = read(path)
@@ -99,6 +145,8 @@ def expected(path: Path) -> dict:
     summary = {}
     for name in frame.columns:
         stats = {k: str(v) if k == "top" else plain(v) for k, v in described[name].items() if not pandas.isna(v)}
+        if len(frame) and not stats["count"]:
+            stats = {"count": 0}
         if pandas.api.types.is_integer_dtype(frame[name]) and len(frame):
             stats |= {"min": int(frame[name].min()), "max": int(frame[name].max())}
         summary[name] = stats

@@ -1,8 +1,8 @@
 //! Summaries against pandas, and files with defects against a table of what becomes of them.
 //!
 //! `datasets/golden` holds pairs: a file, and what `read_csv` or `json_normalize`, and `describe`, make of it
-//! (datasets/golden.py wrote it). Every file goes three ways: whole, in small pieces, and gzipped; all must agree with each
-//! other exactly and with pandas to 1e-9.
+//! (datasets/golden.py wrote it; logs and texts it takes apart by itself). Every file goes three ways: whole, in small
+//! pieces, and gzipped; all must agree with each other exactly and with pandas to 1e-9.
 
 use std::collections::BTreeMap;
 use std::io::Write;

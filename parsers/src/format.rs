@@ -20,25 +20,35 @@ pub enum Format {
     Json,
     /// JSON Lines: a record a line.
     Jsonl,
+    /// Log lines: when, how bad, which template.
+    Log,
+    /// Plain text, line by line.
+    Text,
 }
 
 impl Format {
-    /// The format of a file with this name: by its ending, in any case, before an optional one of a compression.
+    /// The format of a file with this name: by its ending, in any case, before an optional one of a compression and the
+    /// number or date of a rotated log. Of a text the content decides whether it is a log or a table.
     pub fn from_name(name: &str) -> Option<Format> {
-        let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
-        let plain = file.strip_suffix(Compression::from_name(&file).ending()).unwrap_or(&file);
-        match plain.rsplit_once('.')?.1 {
+        match extension(name)?.as_str() {
             "csv" => Some(Format::Csv),
             "tsv" => Some(Format::Tsv),
             "json" => Some(Format::Json),
             "jsonl" | "ndjson" => Some(Format::Jsonl),
-            _ => None,
+            "log" | "out" | "err" => Some(Format::Log),
+            "txt" | "text" => Some(Format::Text),
+            other => other.strip_prefix("log").filter(|turn| is_turn(turn)).map(|_| Format::Log),
         }
     }
 
     /// The format of a file that begins like this; `None` when only its name can tell.
     pub(crate) fn from_content(head: &[u8]) -> Option<Format> {
         crate::json::is_json(head).then_some(Format::Json)
+    }
+
+    /// What a name without an ending may stand for.
+    pub(crate) fn from_bare_name(name: &str) -> Option<Format> {
+        extension(name).is_none().then_some(Format::Text)
     }
 
     /// The name of this format in summaries.
@@ -48,6 +58,8 @@ impl Format {
             Format::Tsv => "tsv",
             Format::Json => "json",
             Format::Jsonl => "jsonl",
+            Format::Log => "log",
+            Format::Text => "text",
         }
     }
 
@@ -57,6 +69,18 @@ impl Format {
             _ => b',',
         }
     }
+}
+
+/// The ending of a file's name, in small letters, that tells its format.
+fn extension(name: &str) -> Option<String> {
+    let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
+    let plain = file.strip_suffix(Compression::from_name(&file).ending()).unwrap_or(&file);
+    plain.split('.').skip(1).filter(|part| !is_turn(part)).last().map(str::to_owned)
+}
+
+/// Whether this is the number or the date of a rotated log.
+fn is_turn(part: &str) -> bool {
+    part.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'_'))
 }
 
 impl fmt::Display for Format {
@@ -145,6 +169,15 @@ mod tests {
             ("a.json", Some(Format::Json)),
             ("a.jsonl.gz", Some(Format::Jsonl)),
             ("a.NDJSON", Some(Format::Jsonl)),
+            ("a.csv.1", Some(Format::Csv)),
+            ("app.log", Some(Format::Log)),
+            ("app.log.12.gz", Some(Format::Log)),
+            ("app.log-20250825", Some(Format::Log)),
+            ("app.log.2025-08-25", Some(Format::Log)),
+            ("nohup.out", Some(Format::Log)),
+            ("a.txt.zst", Some(Format::Text)),
+            ("a.logx", None),
+            (".hidden", None),
             ("dir.csv/readme", None),
             ("a.csv.bak", None),
             ("a.csv.zst", Some(Format::Csv)),
@@ -160,6 +193,8 @@ mod tests {
         ];
         for (name, format) in cases {
             assert_eq!(Format::from_name(name), format, "{name}");
+            let bare = ["a.gz", "csv", "", "dir.csv/readme"].contains(&name).then_some(Format::Text);
+            assert_eq!(Format::from_bare_name(name), bare, "{name}");
         }
         assert_eq!(Compression::from_name("a/B.ZIP"), Compression::Zip);
         assert_eq!(Compression::from_name("a.gz/b.csv"), Compression::None);

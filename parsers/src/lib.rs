@@ -40,6 +40,7 @@ mod rows;
 pub mod scalar;
 mod sniff;
 mod summary;
+mod text;
 
 pub use self::decode::{Decode, decoder};
 pub use self::encoding::Encoding;

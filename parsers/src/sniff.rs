@@ -10,6 +10,7 @@ use crate::format::Format;
 use crate::json::JsonDecoder;
 use crate::limits::Limits;
 use crate::partial::Partial;
+use crate::text::{self, LinesDecoder};
 
 /// How much of a file is looked at: some hundred records of most files, and a read that costs nothing.
 pub(crate) const HEAD_BYTES: usize = 64 << 10;
@@ -88,13 +89,16 @@ fn choose(
 
 /// The same for text in UTF-8.
 fn choose_text(name: &str, limits: &Limits, head: &[u8]) -> Result<Box<dyn Decode>, Error> {
-    let Some(format) = Format::from_content(head).or_else(|| Format::from_name(name)) else {
+    let named = || Format::from_name(name).or_else(|| Format::from_bare_name(name));
+    let Some(format) = Format::from_content(head).or_else(named) else {
         let message = format!("no decoder for {name:?}: neither its name nor its first bytes tell a format");
         return Err(Error::new(ErrorKind::Unsupported, message));
     };
+    let format = if format == Format::Text { text::guess(head) } else { format };
     let mut decoder: Box<dyn Decode> = match format {
         Format::Csv | Format::Tsv => Box::new(CsvDecoder::new(format, limits)),
         Format::Json | Format::Jsonl => Box::new(JsonDecoder::new(Format::from_name(name), head, limits)),
+        Format::Log | Format::Text => Box::new(LinesDecoder::new(format, limits)),
     };
     decoder.feed(head)?;
     Ok(decoder)

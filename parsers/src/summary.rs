@@ -15,7 +15,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// What a file holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Records; of delimited text those below the header. Blank lines are none.
+    /// Records; of delimited text those below the header, blank lines left out. Of logs and plain text all lines.
     pub total_rows: u64,
     /// The names of the columns, in order, made unique and never empty, as pandas does it.
     pub columns: Vec<String>,
@@ -251,6 +251,8 @@ pub enum WarningKind {
     OutsideRecords,
     /// Text broke the rules of its encoding, another than UTF-8; it is shown with replacement characters. Counted by line.
     InvalidEncoding,
+    /// A line was longer than a field may be; only its beginning was looked at.
+    LineTooLong,
 }
 
 impl WarningKind {
@@ -265,6 +267,7 @@ impl WarningKind {
             WarningKind::LoneSurrogate => "lone_surrogate",
             WarningKind::OutsideRecords => "outside_records",
             WarningKind::InvalidEncoding => "invalid_encoding",
+            WarningKind::LineTooLong => "line_too_long",
         }
     }
 }

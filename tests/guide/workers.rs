@@ -152,8 +152,6 @@ async fn groups_by_file_type() {
     }
     assert_eq!(results.len(), 9);
     for result in results {
-        // Logs are not understood today.
-        let expected = if result.source.key.ends_with(".log") { Some("unsupported_format") } else { None };
-        assert_eq!(result.error_kind.as_deref(), expected, "{result:?}");
+        assert_eq!(result.error_kind, None, "{result:?}");
     }
 }
