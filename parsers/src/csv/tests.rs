@@ -1,15 +1,18 @@
-//! CSV through the public decoder: every rule of reading, whole and in pieces.
+//! CSV, perhaps packed: every rule of reading, whole and in pieces.
 
 use proptest::prelude::*;
 
 use crate::csv::CsvDecoder;
 use crate::decode::Decode;
+use crate::decompress::Unpacked;
 use crate::format::Format;
 use crate::summary::{Bound, ColumnType};
-use crate::{Error, ErrorKind, Limits, Summary, WarningKind, decoder};
+use crate::{Error, ErrorKind, Limits, Summary, WarningKind};
 
+/// Without the look at the head of the file, which would put its pieces together again.
 fn cut(name: &str, limits: &Limits, bytes: &[u8], sizes: &[usize]) -> Result<Summary, Error> {
-    let mut decoder = decoder(name, limits);
+    let csv = CsvDecoder::new(Format::from_name(name).unwrap(), limits);
+    let mut decoder = Box::new(Unpacked::new(csv, limits));
     let mut rest = bytes;
     let mut sizes = sizes.iter().cycle();
     while !rest.is_empty() {
@@ -185,12 +188,9 @@ fn half_a_byte_order_mark_is_data() {
     for (bytes, name) in
         [(&b"\xef\xbba\n1\n"[..], "\u{fffd}a"), (b"\xef\xbb", "\u{fffd}"), (b"\xefa\n", "\u{fffd}a")]
     {
-        for size in [usize::MAX, 1, 2] {
-            // Without the look at the encoding, which would take them for letters of another one.
-            let mut decoder = Box::new(CsvDecoder::new(Format::Csv, &Limits::default()));
-            bytes.chunks(size).for_each(|piece| decoder.feed(piece).unwrap());
-            let summary = decoder.finish().unwrap();
-            assert_eq!(summary.columns, [name], "{bytes:?} {size}");
+        for sizes in [&[usize::MAX][..], &[1], &[2]] {
+            let summary = cut("t.csv", &Limits::default(), bytes, sizes).unwrap();
+            assert_eq!(summary.columns, [name], "{bytes:?} {sizes:?}");
             assert!(!summary.dialect.unwrap().byte_order_mark);
         }
     }

@@ -4,12 +4,16 @@ use encoding_rs::{BIG5, EUC_KR, KOI8_U, SHIFT_JIS, WINDOWS_1251};
 use proptest::prelude::*;
 
 use super::*;
+use crate::csv::CsvDecoder;
 use crate::decode::Decode;
 use crate::sniff::Sniffed;
-use crate::{ErrorKind, Limits, Summary, WarningKind, decoder};
+use crate::{ErrorKind, Format, Limits, Summary, WarningKind, decoder};
 
 fn cut(name: &str, bytes: &[u8], sizes: &[usize]) -> Result<Summary, Error> {
-    let mut decoder = decoder(name, &Limits::default());
+    fed(decoder(name, &Limits::default()), bytes, sizes)
+}
+
+fn fed(mut decoder: Box<dyn Decode>, bytes: &[u8], sizes: &[usize]) -> Result<Summary, Error> {
     let mut rest = bytes;
     let mut sizes = sizes.iter().cycle();
     while !rest.is_empty() {
@@ -31,17 +35,14 @@ fn encoded(encoding: Encoding, text: &str) -> Vec<u8> {
     encoding.0.encode(text).0.into_owned()
 }
 
-/// With an encoding that is known from elsewhere.
+/// With an encoding that is known from elsewhere, and without the look at the head of the file, which would put its
+/// pieces together again.
 fn told(encoding: Encoding, bytes: &[u8], sizes: &[usize]) -> Result<Summary, Error> {
-    let mut decoder = Box::new(Sniffed::new("t.csv", &Limits::default(), Some(encoding)));
-    let mut rest = bytes;
-    let mut sizes = sizes.iter().cycle();
-    while !rest.is_empty() {
-        let size = (*sizes.next().unwrap()).clamp(1, rest.len());
-        decoder.feed(&rest[..size])?;
-        rest = &rest[size..];
+    let csv = Box::new(CsvDecoder::new(Format::Csv, &Limits::default()));
+    if encoding.is_utf8() {
+        return fed(csv, bytes, sizes);
     }
-    decoder.finish()
+    fed(Box::new(Transcoded::new(Transcoder::new(encoding), csv)), bytes, sizes)
 }
 
 fn sample(folder: &str, name: &str) -> Vec<u8> {
@@ -176,9 +177,12 @@ fn encodings_have_names() {
     }
     assert_eq!(Encoding::from_label("ebcdic").unwrap_err().kind(), ErrorKind::Unsupported);
     // What is told is not guessed.
-    let polish = told(Encoding::from_label("latin2").unwrap(), b"a\n\xb3\xf3d\xbc\n", &[1]).unwrap();
-    assert_eq!(polish.summary[0].1.top.as_deref(), Some("łódź"));
-    let utf8 = told(Encoding::from_label("utf-8").unwrap(), b"a\ncaf\xe9\n", &[1]).unwrap();
+    let told = |label: &str, bytes: &[u8]| {
+        let encoding = Some(Encoding::from_label(label).unwrap());
+        fed(Box::new(Sniffed::new("t.csv", &Limits::default(), encoding)), bytes, &[1]).unwrap()
+    };
+    assert_eq!(told("latin2", b"a\n\xb3\xf3d\xbc\n").summary[0].1.top.as_deref(), Some("łódź"));
+    let utf8 = told("utf-8", b"a\ncaf\xe9\n");
     assert_eq!(utf8.warnings[0].kind, WarningKind::InvalidUtf8);
 }
 
@@ -209,6 +213,16 @@ fn table() -> impl Strategy<Value = (Encoding, String)> {
     )
 }
 
+/// Line ends of all kinds, what breaks rules, and anything.
+fn broken() -> impl Strategy<Value = Vec<u8>> {
+    let pieces = prop_oneof![
+        2 => Just(&b"\r\n"[..]), 2 => Just(&b"\r\0\n\0"[..]), 2 => Just(&b"\0\r\0\n"[..]), 1 => Just(&b"\n"[..]),
+        2 => Just(&b"\x81\xff"[..]), 2 => Just(&b"\0\xd8"[..]), 2 => Just(&b"\xd8\0"[..]), 2 => Just(&b"a,"[..]),
+    ];
+    let piece = prop_oneof![4 => pieces.prop_map(<[u8]>::to_vec), 1 => any::<Vec<u8>>()];
+    proptest::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -221,19 +235,21 @@ proptest! {
             summary
         });
         let bytes = encoded(encoding, &text);
+        prop_assert_eq!(&told(encoding, &bytes, &[1]), &expected);
         prop_assert_eq!(&told(encoding, &bytes, &[usize::MAX]), &expected);
         prop_assert_eq!(&told(encoding, &bytes, &sizes), &expected);
     }
 
     #[test]
     fn the_cut_tells_nothing_apart(
-        bytes: Vec<u8>, times in 1usize..300, sizes in proptest::collection::vec(1usize..9_000, 1..6), which in 0usize..8
+        bytes in broken(), times in 1usize..300, sizes in proptest::collection::vec(1usize..9_000, 1..6), which in 0usize..8
     ) {
         let bytes = bytes.repeat(times);
         let expected = cut("t.csv", &bytes, &[usize::MAX]);
         prop_assert_eq!(cut("t.csv", &bytes, &sizes), expected);
         let encoding = Encoding([UTF_8, UTF_16LE, UTF_16BE, GB18030, WINDOWS_1252, SHIFT_JIS, BIG5, EUC_KR][which]);
         let expected = told(encoding, &bytes, &[usize::MAX]);
+        prop_assert_eq!(&told(encoding, &bytes, &[1]), &expected);
         prop_assert_eq!(told(encoding, &bytes, &sizes), expected);
     }
 }

@@ -4,10 +4,15 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
+use crate::decode::Decode;
+use crate::text::LinesDecoder;
 use crate::{Bound, ColumnType, Error, Format, Limits, Summary, WarningKind, decoder};
 
 fn cut(name: &str, limits: &Limits, bytes: &[u8], sizes: &[usize]) -> Result<Summary, Error> {
-    let mut decoder = decoder(name, limits);
+    fed(decoder(name, limits), bytes, sizes)
+}
+
+fn fed(mut decoder: Box<dyn Decode>, bytes: &[u8], sizes: &[usize]) -> Result<Summary, Error> {
     let mut rest = bytes;
     let mut sizes = sizes.iter().cycle();
     while !rest.is_empty() {
@@ -16,6 +21,11 @@ fn cut(name: &str, limits: &Limits, bytes: &[u8], sizes: &[usize]) -> Result<Sum
         rest = &rest[size..];
     }
     decoder.finish()
+}
+
+/// The same without the look at the head of the file, which would put its pieces together again.
+fn lines(format: Format, limits: &Limits, bytes: &[u8], sizes: &[usize]) -> Result<Summary, Error> {
+    fed(Box::new(LinesDecoder::new(format, limits)), bytes, sizes)
 }
 
 fn whole(name: &str, text: &str) -> Summary {
@@ -104,7 +114,7 @@ fn no_line_is_an_error() {
     let limits = Limits { field_bytes_max: 10, ..Limits::default() };
     let bytes = b"\xef\xbb\xbfok\n0123456789\n0123456789a\n\xff\xfe\xe9\nINFO \0\x01\n\xe5\xe5\n\xe5\x8c\x97\xe5\x8c\x97\xe5\x8c\x97\xe5\x8c\x97\n\xe5";
     for sizes in [&[usize::MAX][..], &[1], &[3, 7]] {
-        let summary = cut("a.log", &limits, bytes, sizes).unwrap();
+        let summary = lines(Format::Log, &limits, bytes, sizes).unwrap();
         let seen: Vec<_> = summary.warnings.iter().map(|w| (w.kind, w.count, w.first_line)).collect();
         assert_eq!(seen, [(WarningKind::InvalidUtf8, 3, 4), (WarningKind::LineTooLong, 2, 3)], "{sizes:?}");
         assert_eq!((summary.total_rows, summary.encoding.as_deref()), (8, None));
@@ -148,15 +158,16 @@ proptest! {
 
     #[test]
     fn the_cut_never_changes_the_result(
-        bytes in nearly_a_log(), times in 1usize..40, sizes in proptest::collection::vec(1usize..300, 1..8), name in 0usize..3, small: bool
+        bytes in nearly_a_log(), times in 1usize..40, sizes in proptest::collection::vec(1usize..300, 1..8), text: bool, small: bool
     ) {
         let tight = Limits { field_bytes_max: 20, exact_bytes_max: 3_000, ..Limits::default() };
         let limits = if small { tight } else { Limits::default() };
-        let (name, bytes) = (["a.log", "a.txt", "a"][name], bytes.repeat(times));
-        let expected = cut(name, &limits, &bytes, &[usize::MAX]);
-        prop_assert_eq!(cut(name, &limits, &bytes, &sizes), expected.clone());
+        let (format, bytes) = ([Format::Log, Format::Text][usize::from(text)], bytes.repeat(times));
+        let expected = lines(format, &limits, &bytes, &[usize::MAX]);
+        prop_assert_eq!(lines(format, &limits, &bytes, &[1]), expected.clone());
+        prop_assert_eq!(lines(format, &limits, &bytes, &sizes), expected.clone());
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-        prop_assert_eq!(pool.install(|| cut(name, &limits, &bytes, &sizes)), expected);
+        prop_assert_eq!(pool.install(|| lines(format, &limits, &bytes, &sizes)), expected);
     }
 
     /// Lines, lengths and the most frequent template are those of a plain count, in any order of the lines.
