@@ -7,9 +7,9 @@
 //! 3. The bytes are UTF-8.
 //! 4. At least as many characters of the shape of UTF-8 as other bytes above ASCII: UTF-8 with some broken bytes.
 //! 5. Too many control characters: no text, an error.
-//! 6. What `chardetng` finds likeliest among the encodings that the bytes break no rule of, UTF-16 never. But Latin-1
-//!    (that of Windows, windows-1252) has five bytes without a meaning and one, 0xFF, that hardly any word has; a text
-//!    with one of them is taken for UTF-8 with broken bytes.
+//! 6. What `chardetng` finds likeliest among the encodings that the bytes break no rule of, UTF-16 never. But where that
+//!    is one of a byte a character, and more than a sixteenth of the characters beyond ASCII are then control characters
+//!    or `ÿ` or `˙`, which hardly any word has: UTF-8 with broken bytes.
 //!
 //! Promises: the choice depends on these first bytes alone; UTF-8 passes untouched; nothing is lost: what breaks the
 //! rules of an encoding becomes U+FFFD and is counted.
@@ -19,7 +19,7 @@ mod transcode;
 use std::fmt;
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{GB18030, GBK, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use encoding_rs::{GB18030, GBK, UTF_8, UTF_16BE, UTF_16LE};
 use memchr::memchr;
 
 use crate::error::{Error, ErrorKind};
@@ -28,6 +28,9 @@ pub(crate) use self::transcode::{Transcoded, Transcoder};
 
 /// Text has less than one control character among so many bytes.
 const BYTES_PER_CONTROL: usize = 32;
+
+/// Text has less than one character that no word has among so many beyond ASCII.
+const CHARACTERS_PER_ODD: usize = 16;
 
 /// Bytes that are guessed from, where that is enough: guessing costs thirty times as much as reading.
 const TELLING_BYTES: usize = 4 << 10;
@@ -83,9 +86,7 @@ impl Encoding {
             sampled if decodes(sampled, head) => sampled,
             _ => likeliest(head, usize::MAX),
         };
-        let unused = |byte: &u8| matches!(byte, 0x81 | 0x8d | 0x8f | 0x90 | 0x9d | 0xff);
-        let plausible = likeliest != WINDOWS_1252 || !head.iter().any(unused);
-        Ok(if plausible { Encoding::known(likeliest) } else { Encoding(UTF_8) })
+        Ok(if is_plausible(likeliest, head) { Encoding::known(likeliest) } else { Encoding(UTF_8) })
     }
 }
 
@@ -176,6 +177,25 @@ fn likeliest(head: &[u8], bytes_max: usize) -> &'static encoding_rs::Encoding {
         left -= line.len();
     }
     detector.guess(None, Utf8Detection::Deny)
+}
+
+/// Whether words are made of these characters. Every byte means something in most encodings of a byte a character, so
+/// that it breaks no rule.
+fn is_plausible(encoding: &'static encoding_rs::Encoding, head: &[u8]) -> bool {
+    if !encoding.is_single_byte() {
+        return true;
+    }
+    let is_odd = |byte: u8| {
+        let character = encoding.decode_without_bom_handling(&[byte]).0.chars().next();
+        matches!(character, Some('\u{80}'..='\u{9f}' | 'ÿ' | '˙'))
+    };
+    let odd: Vec<u8> = (0x80..=0xff).filter(|byte| is_odd(*byte)).collect();
+    let (mut beyond, mut odds) = (0, 0);
+    for byte in head.iter().filter(|byte| !byte.is_ascii()) {
+        beyond += 1;
+        odds += usize::from(odd.contains(byte));
+    }
+    odds * CHARACTERS_PER_ODD <= beyond
 }
 
 /// Whether there are too many control characters for a text. Those that people separate fields with are not counted, nor

@@ -1,6 +1,6 @@
 //! The rule, and that the way to UTF-8 tells nothing apart but the encoding's name.
 
-use encoding_rs::{BIG5, EUC_KR, KOI8_U, SHIFT_JIS, WINDOWS_1251};
+use encoding_rs::{BIG5, EUC_KR, KOI8_U, SHIFT_JIS, WINDOWS_1251, WINDOWS_1252};
 use proptest::prelude::*;
 
 use super::*;
@@ -95,7 +95,7 @@ fn each_malformed_file_is_read_by_the_rule() {
 fn each_part_of_the_rule_holds() {
     let wide = |text: &str, encoding| encoded(Encoding(encoding), text);
     let chinese = "编号,城市\n1,一二三四五六七八九十一二三四五六七八九十\n";
-    let cases: [(Vec<u8>, &str); 21] = [
+    let cases: [(Vec<u8>, &str); 23] = [
         (b"\xef\xbb\xbfa\n\xff\xff\xff\n".to_vec(), "utf-8* 1 invalid_utf8 2"),
         (b"\xff\xfe\0\0a\0\0\0".to_vec(), "unsupported"),
         (b"\0\0\xfe\xff\0\0\0a".to_vec(), "unsupported"),
@@ -121,6 +121,8 @@ fn each_part_of_the_rule_holds() {
         (b"a\n5 \x80\n\x93x\x94\n".to_vec(), "windows-1252"),
         (b"a\nna\xefve \x81\n".to_vec(), "utf-8 1 invalid_utf8 2"),
         (b"a\nfa\xff\n".to_vec(), "utf-8 1 invalid_utf8 2"),
+        (b"a\nfa\xff\xfe\n".to_vec(), "utf-8 1 invalid_utf8 2"),
+        ([&b"a\nL'Ha\xff-les-Roses\n"[..], &b"Evry-Gr\xe9gy\n".repeat(20)].concat(), "windows-1252"),
         (b"a\n\x1b[0m\n".to_vec(), "utf-8"),
     ];
     for (bytes, expected) in cases {

@@ -213,7 +213,7 @@ fn the_name_of_the_member_tells_the_format_where_that_of_the_file_does_not() {
         let summary = read(name, &tabs).unwrap();
         assert_eq!((summary.format, summary.columns.len()), (format, columns), "{name}");
     }
-    let unknown = read("upload.zip", &archive(&[Member::new("readme", b"hello\n")])).unwrap_err();
+    let unknown = read("upload.zip", &archive(&[Member::new("readme.md", b"hello\n")])).unwrap_err();
     assert_eq!(unknown.kind(), ErrorKind::Unsupported);
-    assert!(unknown.to_string().contains("upload.zip/readme"), "{unknown}");
+    assert!(unknown.to_string().contains("upload.zip/readme.md"), "{unknown}");
 }
