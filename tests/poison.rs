@@ -26,8 +26,14 @@ struct Fleet {
 }
 
 impl Fleet {
-    /// So many workers, and tasks of which those with these numbers kill.
-    async fn set(test: &str, broker: &Apache, workers: usize, poison: &[usize]) -> Fleet {
+    /// So many workers with these variables, and tasks of which those with these numbers kill.
+    async fn set(
+        test: &str,
+        broker: &Apache,
+        workers: usize,
+        poison: &[usize],
+        more: &[(&str, &str)],
+    ) -> Fleet {
         let topics = Topics::new(test);
         let buckets = vec!["in".to_owned(), "out".to_owned()];
         let server = ObsServer::start(Options { buckets, ..Options::default() }).await;
@@ -47,6 +53,7 @@ impl Fleet {
         client.send(&tasks, PARTITIONS).await;
         let variables = variables(&broker.bootstrap, &topics, &server);
         let variables = with(variables, &[("PIPELINE_DEATHS_MAX", &DEATHS_MAX.to_string())]);
+        let variables = with(variables, more);
         let mut fleet = Fleet { client, _server: server, variables, workers: Vec::new(), deaths: 0 };
         fleet.workers = (0..workers).map(|_| fleet.worker()).collect();
         fleet
@@ -102,7 +109,7 @@ impl Fleet {
 async fn a_file_that_kills_its_worker_is_condemned_and_no_other_is_blamed() {
     let Some(broker) = apache() else { return };
     let poison = [20];
-    let mut fleet = Fleet::set("poison", broker, 1, &poison).await;
+    let mut fleet = Fleet::set("poison", broker, 1, &poison, &[]).await;
     fleet.work().await;
     fleet.check(&poison);
     // One that makes careful, one that makes suspects, and those that condemn.
@@ -114,7 +121,21 @@ async fn a_file_that_kills_its_worker_is_condemned_and_no_other_is_blamed() {
 async fn a_fleet_gets_over_several() {
     let Some(broker) = apache() else { return };
     let poison = [20, 41];
-    let mut fleet = Fleet::set("poisons", broker, 2, &poison).await;
+    let mut fleet = Fleet::set("poisons", broker, 2, &poison, &[]).await;
     fleet.work().await;
     fleet.check(&poison);
+}
+
+/// What is said before a task begins is said in transactions, too. A worker that is always the same one ends what it
+/// left open when it died.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_exactly_once_results_it_is_condemned_as_well() {
+    let Some(broker) = apache() else { return };
+    let poison = [20];
+    let more = [("KAFKA_EXACTLY_ONCE", "true"), ("KAFKA_GROUP_INSTANCE_ID", "the-one")];
+    let mut fleet = Fleet::set("poison-once", broker, 1, &poison, &more).await;
+    fleet.work().await;
+    fleet.check(&poison);
+    assert_eq!(fleet.client.results().len(), TASKS, "each result once");
+    assert_eq!(fleet.client.dead_letters().len(), 1);
 }
