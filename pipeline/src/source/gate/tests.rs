@@ -253,7 +253,7 @@ fn live(fleet: &mut Fleet, killers: &BTreeSet<Task>, dice: &mut impl FnMut(usize
                 fleet.committed.insert(id, worker.desk.said[&partition(id)].clone());
                 let (here, elsewhere) = finished.into_iter().partition(|(partition, _)| *partition == id);
                 finished = elsewhere;
-                fleet.done.extend(BTreeSet::from(here));
+                fleet.done.extend(here);
             }
             2 => {
                 for (task, condemned) in worker.step() {
