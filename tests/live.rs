@@ -143,7 +143,7 @@ async fn sigterm_under_load_ends_with_0_and_loses_nothing() {
 /// A worker that joins under load takes partitions over without a task lost or run twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebalance_under_load_loses_nothing_and_repeats_nothing() {
-    const TASKS: usize = 3000;
+    const TASKS: usize = 12_000;
     let Some(broker) = apache() else { return };
     let scene = Scene::set("rebalance", broker, TASKS).await;
     let mut first = scene.worker();
