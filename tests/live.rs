@@ -143,11 +143,11 @@ async fn sigterm_under_load_ends_with_0_and_loses_nothing() {
 /// A worker that joins under load takes partitions over without a task lost or run twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebalance_under_load_loses_nothing_and_repeats_nothing() {
-    const TASKS: usize = 6_000;
+    const TASKS: usize = 3000;
     let Some(broker) = apache() else { return };
     let scene = Scene::set("rebalance", broker, TASKS).await;
     let mut first = scene.worker();
-    first.wait_for("file processed", 50).await;
+    scene.client.wait_for_results(50).await;
     let mut second = scene.worker();
     first.wait_for("partitions revoked", 1).await;
     let done = scene.client.results().len();

@@ -251,7 +251,12 @@ impl Client {
     /// When the topic cannot be read, or a result is none.
     pub fn results(&self) -> Vec<ResultMessage> {
         let consumer = self.reader(&self.topics.results);
-        std::iter::from_fn(|| next_result(&consumer, REQUEST)).collect()
+        // Where the end is now: under load it moves away as fast as it is read.
+        let (_, end) = consumer.fetch_watermarks(&self.topics.results, 0, REQUEST).expect("watermarks");
+        std::iter::from_fn(|| next_result(&consumer, REQUEST))
+            .take_while(|(offset, _)| *offset < end)
+            .map(|(_, result)| result)
+            .collect()
     }
 
     /// Every message of a topic so far, all its partitions, as JSON.
@@ -434,12 +439,13 @@ impl Client {
     }
 }
 
-/// The next result; none at the end of the topic as it is now, which is told once each time it is reached.
-fn next_result(consumer: &BaseConsumer, deadline: Duration) -> Option<ResultMessage> {
+/// The next result and its offset; none at the end of the topic, which is told once each time it is reached.
+fn next_result(consumer: &BaseConsumer, deadline: Duration) -> Option<(i64, ResultMessage)> {
     match consumer.poll(deadline) {
         Some(Ok(message)) => {
             let payload = message.payload().unwrap_or_default();
-            Some(serde_json::from_slice(payload).expect("a result in the contract's form"))
+            let result = serde_json::from_slice(payload).expect("a result in the contract's form");
+            Some((message.offset(), result))
         }
         Some(Err(KafkaError::PartitionEOF(_))) => None,
         Some(Err(error)) => panic!("a readable topic: {error}"),
