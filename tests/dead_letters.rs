@@ -70,12 +70,12 @@ async fn what_fails_is_kept_as_it_came_with_all_that_is_known() {
     let Some(broker) = apache() else { return };
     let scene = Scene::set("dead", broker).await;
     scene.server.put("in", "good.csv", "a\n1\n");
-    scene.server.put("in", "torn.csv", "a,b\n1,2\n\"never closed");
+    scene.server.put("in", "torn.json", "[{\"a\": 1},\n{\"a\": 2");
     scene.server.put("in", "corrupt.csv.gz", sample("corrupt.csv.gz"));
     let task = |key: &str| message(json!({ "key": key, "colour": "red" }).to_string());
     let sent = [
         ("", task("good.csv")),
-        ("malformed_file", task("torn.csv")),
+        ("malformed_file", task("torn.json")),
         ("corrupt_file", task("corrupt.csv.gz")),
         ("not_found", task("missing.csv")),
         ("not_a_task", message("no task \u{0}")),
@@ -103,7 +103,7 @@ async fn what_fails_is_kept_as_it_came_with_all_that_is_known() {
     }
     let torn = letters.iter().find(|letter| letter.kind == "malformed_file").unwrap();
     let place = torn.place.unwrap();
-    assert_eq!((place.record, place.line, place.byte), (2, 3, 8), "{}", torn.error);
+    assert_eq!((place.record, place.line, place.byte), (2, 1, 9), "{}", torn.error);
 }
 
 /// A failure is finished only when result and dead letter are both there: here the second is refused.
@@ -162,10 +162,10 @@ impl Scene {
     /// Three tasks that fail in two ways, and a message that is none.
     async fn with_failures(test: &str, broker: &Apache) -> Scene {
         let scene = Scene::set(test, broker).await;
-        scene.server.put("in", "torn.csv", "a\n\"never closed");
+        scene.server.put("in", "torn.json", "[{\"a\": 1},\n{\"a\": 2");
         for value in [
             json!({ "key": "a/missing.csv" }).to_string(),
-            json!({ "key": "torn.csv" }).to_string(),
+            json!({ "key": "torn.json" }).to_string(),
             json!({ "key": "b/missing.csv" }).to_string(),
             "no task".to_owned(),
         ] {
@@ -207,10 +207,10 @@ async fn dead_letters_are_listed_by_kind() {
 
     let table = scene.dlq_says(&["list"]).await;
     let row = table.lines().find(|line| line.contains("malformed_file")).unwrap();
-    assert!(row.contains("torn.csv") && row.contains(" 1 "), "{table}");
+    assert!(row.contains("torn.json") && row.contains(" 1 "), "{table}");
     for (filter, found) in [
         (["--key", "a/*"], "not_found"),
-        (["--kind", "malformed_file"], "torn.csv"),
+        (["--kind", "malformed_file"], "torn.json"),
         (["--since", "1h"], "not_a_task"),
         (["--since", "2999-01-01"], "no dead letters"),
         (["--kind", "panicked"], "no dead letters"),

@@ -56,7 +56,7 @@ async fn what_cannot_succeed_fails_with_a_result_and_blocks_nothing() {
     rig.put("corrupt.csv.gz", sample("corrupt.csv.gz")).await;
     rig.put("photo.png", sample("photo.png")).await;
     rig.put("empty.csv", "").await;
-    rig.put("torn.csv", "a\n\"never closed").await;
+    rig.put("torn.json", "[{\"a\": 1},\n{\"a\": 2").await;
     let messages = [
         "no json".to_owned(),
         task("missing.csv"),
@@ -64,7 +64,7 @@ async fn what_cannot_succeed_fails_with_a_result_and_blocks_nothing() {
         task("photo.png"),
         task("a//b.csv"),
         task("empty.csv"),
-        task("torn.csv"),
+        task("torn.json"),
         r#"{"key":"good.csv","bucket":"file:///etc"}"#.to_owned(),
         // Places that this worker, without OBS_SERVER, does not know.
         r#"{"key":"good.csv","bucket":"whatever"}"#.to_owned(),

@@ -1,9 +1,12 @@
 //! A summary as a table, one row per column of the file: an Arrow record batch, a Polars data frame, or
-//! Parquet. The only module with types of those crates in its signatures.
+//! Parquet. The only module with types of those crates in its signatures. `rows` writes the rows of a
+//! file themselves.
 //!
 //! Promises: all three hold the same columns in the same order (`name type nulls distinct count mean std min
 //! 25% 50% 75% max unique top freq`, then `min_time max_time`, the range of dates in ISO 8601); a statistic
 //! that does not apply is null; the same summary gives the same Parquet bytes.
+
+mod rows;
 
 use std::sync::Arc;
 
@@ -13,6 +16,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use polars::prelude::{Column, DataFrame, NamedFrom, Series};
 
+pub use self::rows::ParquetRows;
 use crate::error::{Error, ErrorKind};
 use crate::summary::{Bound, ColumnSchema, ColumnStats, Summary};
 

@@ -1,31 +1,38 @@
-//! Delimited text: the first record names the columns, the rest are rows.
+//! Delimited text: the first record names the columns, the rest are rows, unless the file says otherwise.
 //!
-//! Promise: the rows and their values are those of pandas' `read_csv` with its defaults, with these
-//! deliberate differences, which pandas meets with an error or a guess: a record that is too long loses its
-//! extra fields and is counted in `warnings` (pandas fails, or takes the first column for an index); bytes
-//! that are not UTF-8 are kept and counted (pandas fails). Records that are too short are filled with nulls,
-//! as in pandas, and counted.
+//! Promise: the dialect is found in the beginning of the file (`dialect`). A file that pandas' `read_csv` reads with its
+//! defaults has the same rows and values here. What contradicts the dialect is repaired and counted in `warnings`
+//! with its first line, or is an error in strict mode: a record that is too long loses its extra fields, one that is
+//! too short is filled with nulls, a quote out of place is text, bytes that are not UTF-8 are kept.
 
 mod batch;
+pub(crate) mod dialect;
 mod header;
 mod records;
+mod repair;
+mod sample;
+mod split;
+mod table;
+mod write;
 
-use crate::aggregate::Word;
+pub use self::write::CsvRows;
 use crate::both::both;
-use crate::csv::batch::{Batch, Found, Oddity};
-use crate::csv::records::{Record, Records, Sink};
+use crate::csv::batch::{Batch, Found};
+use crate::csv::dialect::Dialect;
+use crate::csv::records::Records;
+use crate::csv::table::Table;
 use crate::decode::Decode;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::format::Format;
 use crate::limits::Limits;
 use crate::partial::Partial;
-use crate::rows::{Rows, Warnings};
-use crate::scalar::Syntax;
-use crate::summary::{Dialect, WarningKind};
+use crate::reading::RowSink;
+use crate::summary;
 
 /// The push decoder of delimited text.
 pub(crate) struct CsvDecoder {
     format: Format,
+    dialect: Dialect,
     records: Records,
     /// What is being gathered.
     batch: Batch,
@@ -35,21 +42,28 @@ pub(crate) struct CsvDecoder {
 }
 
 impl CsvDecoder {
-    pub(crate) fn new(format: Format, limits: &Limits) -> CsvDecoder {
-        CsvDecoder::with_batch(format, limits, batch::BATCH_BYTES)
+    /// For a file in this dialect; the rows go to `sink`, if there is one, and are not summarised then.
+    pub(crate) fn new(
+        format: Format,
+        dialect: Dialect,
+        limits: &Limits,
+        sink: Option<Box<dyn RowSink>>,
+    ) -> CsvDecoder {
+        CsvDecoder::with_batch(format, dialect, limits, sink, batch::BATCH_BYTES)
     }
 
     /// Batches of so many bytes: what does not fit into one is read record by record.
-    fn with_batch(format: Format, limits: &Limits, batch_bytes: usize) -> CsvDecoder {
-        let records = Records::new(format.delimiter(), limits);
-        let batch = || Batch::new(format.delimiter(), limits, batch_bytes);
-        CsvDecoder {
-            format,
-            records,
-            batch: batch(),
-            scanned: batch(),
-            table: Table { limits: limits.clone(), rows: None, warnings: Warnings::default() },
-        }
+    fn with_batch(
+        format: Format,
+        dialect: Dialect,
+        limits: &Limits,
+        sink: Option<Box<dyn RowSink>>,
+        batch_bytes: usize,
+    ) -> CsvDecoder {
+        let records = Records::new(&dialect, limits);
+        let batch = || Batch::new(&dialect, limits, batch_bytes);
+        let (batch, scanned) = (batch(), batch());
+        CsvDecoder { format, records, batch, scanned, table: Table::new(&dialect, limits, sink), dialect }
     }
 }
 
@@ -58,8 +72,8 @@ impl CsvDecoder {
     /// UTF-8, is read in the other way.
     fn read_batch(&mut self) -> Result<(), Error> {
         let CsvDecoder { records, batch, scanned, table, .. } = self;
-        let found = match (records.between(), table.width()) {
-            (Some(place), Some(width)) => {
+        let found = match (records.between(), records::Sink::width(table)) {
+            (Some(place), Some(width)) if table.is_begun() => {
                 let (found, taken) = both(|| batch.scan(width, place), || table.batch(scanned));
                 taken?;
                 found
@@ -75,7 +89,7 @@ impl CsvDecoder {
         scanned.restart(&[]);
         let mut read = records.feed(batch.rest(), table)?;
         // All of it: to look again behind every record would cost more than the records.
-        while found == Found::NotUtf8 && read < batch.rest().len() {
+        while found == Found::NotText && read < batch.rest().len() {
             read += records.feed(&batch.rest()[read..], table)?;
         }
         batch.consume(read);
@@ -100,93 +114,21 @@ impl Decode for CsvDecoder {
         }
         self.table.batch(&self.scanned)?;
         self.records.finish(&mut self.table)?;
-        let dialect = Dialect {
-            delimiter: char::from(self.format.delimiter()),
-            quote: '"',
-            header: true,
+        let Dialect { marks, header, skipped_lines, .. } = self.dialect;
+        let dialect = summary::Dialect {
+            delimiter: String::from_utf8_lossy(&marks.delimiter).into_owned(),
+            blanks_skipped: marks.skip_blanks,
+            quote: marks.quote.map(char::from),
+            escape: marks.escape.map(char::from),
+            comment: marks.comment.map(char::from),
+            skipped_lines,
+            header,
             encoding: "utf-8".to_owned(),
             byte_order_mark: self.records.has_mark(),
         };
         // The buffers go before the tables are sorted.
         drop((self.records, self.batch, self.scanned));
         self.table.partial(self.format, dialect)
-    }
-}
-
-/// What is made of the records.
-struct Table {
-    limits: Limits,
-    /// Once the header is known.
-    rows: Option<Rows>,
-    /// Of the header.
-    warnings: Warnings,
-}
-
-impl Sink for Table {
-    fn record(&mut self, record: &Record<'_>) -> Result<(), Error> {
-        let warnings = self.rows.as_mut().map_or(&mut self.warnings, |rows| &mut rows.warnings);
-        if !record.bytes.is_ascii() && record.fields().any(|field| str::from_utf8(field).is_err()) {
-            warnings.note(WarningKind::InvalidUtf8, record.position.line);
-        }
-        let Some(rows) = &mut self.rows else {
-            let names = header::names(record, self.limits.header_bytes_max)?;
-            let mut rows = Rows::new(names, Syntax::Field, &self.limits);
-            rows.warnings = std::mem::take(&mut self.warnings);
-            self.rows = Some(rows);
-            return Ok(());
-        };
-        let width = rows.columns.width();
-        rows.total += 1;
-        for (index, field) in record.fields().take(width).enumerate() {
-            rows.columns.add(index, Word::new(field), 1)?;
-        }
-        let n_fields = record.ends.len();
-        if n_fields < width {
-            (n_fields..width).for_each(|index| rows.columns.add_missing(index, 1));
-            rows.warnings.note(WarningKind::RowTooShort, record.position.line);
-        } else if n_fields > width {
-            rows.warnings.note(WarningKind::RowTooLong, record.position.line);
-        }
-        Ok(())
-    }
-}
-
-impl Table {
-    /// How many columns there are, once the header is known.
-    fn width(&self) -> Option<usize> {
-        self.rows.as_ref().map(|rows| rows.columns.width())
-    }
-
-    /// Takes in the rows of a batch, column by column.
-    fn batch(&mut self, batch: &Batch) -> Result<(), Error> {
-        let Some(rows) = self.rows.as_mut().filter(|_| batch.rows() > 0) else {
-            return Ok(());
-        };
-        rows.columns.add_batch(|index| batch.column(index))?;
-        for index in batch.missing() {
-            rows.columns.add_missing(index, 1);
-        }
-        rows.total += batch.rows() as u64;
-        for &(oddity, line) in &batch.odd {
-            rows.warnings.note(
-                match oddity {
-                    Oddity::TooShort => WarningKind::RowTooShort,
-                    Oddity::TooLong => WarningKind::RowTooLong,
-                },
-                line,
-            );
-        }
-        Ok(())
-    }
-
-    fn partial(self, format: Format, dialect: Dialect) -> Result<Partial, Error> {
-        let Some(rows) = self.rows else {
-            return Err(Error::new(
-                ErrorKind::Empty,
-                "no header: the file is empty or holds only blank lines",
-            ));
-        };
-        Ok(rows.partial(format, Some(dialect)))
     }
 }
 

@@ -1,10 +1,9 @@
 //! The one way in: a decoder is fed the bytes of a file, in pieces of any size, and ends in a summary.
 
-use crate::decompress::Unpacked;
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::partial::Partial;
-use crate::sniff::Sniffed;
+use crate::reading::Reading;
 use crate::summary::Summary;
 
 /// A push decoder: no I/O, no waiting, memory within its `Limits`.
@@ -29,7 +28,7 @@ pub trait Decode: Send {
 }
 
 /// The decoder of a file with this name. Compression and format are found in the bytes; the name tells the format when
-/// they do not.
+/// they do not; delimiters, quotes and the like are found in the text. See [`Reading`] for files that somebody knows.
 pub fn decoder(name: &str, limits: &Limits) -> Box<dyn Decode> {
-    Box::new(Unpacked::new(Sniffed::new(name, limits, None), limits))
+    Reading::default().decoder(name, limits)
 }

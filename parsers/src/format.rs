@@ -41,6 +41,13 @@ impl Format {
         }
     }
 
+    /// Whether files of this name hold text of any kind: then only the text itself can tell.
+    pub(crate) fn is_text_name(name: &str) -> bool {
+        let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
+        let plain = file.strip_suffix(Compression::from_name(&file).ending()).unwrap_or(&file);
+        plain.rsplit_once('.').is_none_or(|(_, end)| matches!(end, "txt" | "dat" | "tab" | "psv" | "asc"))
+    }
+
     /// The format of a file that begins like this; `None` when only its name can tell.
     pub(crate) fn from_content(head: &[u8]) -> Option<Format> {
         crate::json::is_json(head).then_some(Format::Json)
@@ -157,6 +164,15 @@ impl Compression {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_is_told_by_its_name_only_as_text() {
+        for (name, is) in
+            [("a.txt", true), ("b/a.DAT.gz", true), ("a", true), ("a.png", false), ("a.csv.bak", false)]
+        {
+            assert_eq!(Format::is_text_name(name), is, "{name}");
+        }
+    }
 
     #[test]
     fn the_ending_decides_in_any_case_before_that_of_a_compression() {

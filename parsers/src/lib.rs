@@ -35,19 +35,26 @@ mod error;
 mod format;
 mod json;
 mod limits;
+mod output;
 mod partial;
+mod reading;
 mod rows;
 pub mod scalar;
 mod sniff;
 mod summary;
 mod text;
 
+#[cfg(feature = "columnar")]
+pub use self::columnar::ParquetRows;
+pub use self::csv::CsvRows;
 pub use self::decode::{Decode, decoder};
 pub use self::encoding::Encoding;
 pub use self::error::{Error, ErrorKind, Position};
 pub use self::format::{Compression, Format};
 pub use self::limits::Limits;
+pub use self::output::Output;
 pub use self::partial::Partial;
+pub use self::reading::{Mark, Reading, RowSink};
 pub use self::summary::{
     Bound, ColumnSchema, ColumnStats, ColumnType, Dialect, Distinct, Precision, SCHEMA_VERSION, Summary,
     Warning, WarningKind,

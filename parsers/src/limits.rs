@@ -25,7 +25,7 @@ pub struct Limits {
     pub header_bytes_max: usize,
     /// Most bytes of one field. Default 8 MiB: beyond it a "field" is nearly always a quote nobody closed.
     pub field_bytes_max: usize,
-    /// Most bytes of the fields of one record. Default 16 MiB: one record is held whole.
+    /// Most bytes of one record, as it lies in the file. Default 16 MiB: one record is held whole.
     pub record_bytes_max: usize,
     /// Most bytes a compressed file may unfold to. Default 64 GiB: far above real files, low enough that
     /// reading it ends. Plain files are not bounded: their size was known before the download.

@@ -107,6 +107,11 @@ impl Warnings {
         }
     }
 
+    /// The one that was met first.
+    pub(crate) fn first(&self) -> Option<&Warning> {
+        self.0.first()
+    }
+
     /// All of them, in the order of their kinds.
     fn finish(mut self) -> Vec<Warning> {
         self.0.sort_by_key(|warning| warning.kind);

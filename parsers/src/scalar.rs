@@ -4,6 +4,7 @@
 //! these deliberate differences: a leading zero (`007`) is text, because the zero means something; ISO
 //! dates are known as dates. Quoting does not matter: `"NA"` is a null and `"1"` a number, as in pandas.
 
+mod local;
 pub mod tagged;
 
 use std::borrow::Cow;
@@ -18,8 +19,33 @@ pub enum Syntax {
     /// As the fields of a text file: what a field means is found in its text.
     #[default]
     Field,
+    /// The same, with numbers that are written in other ways.
+    Local(Numbers),
     /// As [`tagged`] tokens: the format said what each value is.
     Tagged,
+}
+
+/// How the numbers of a text file are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numbers {
+    /// What stands in front of their decimals.
+    pub decimal: Decimal,
+    /// What stands between groups of three digits. Without it, only numbers with a decimal comma have groups.
+    pub thousands: Option<char>,
+    /// Whether `007` is the number 7.
+    pub leading_zeros: bool,
+}
+
+/// What stands in front of decimals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Decimal {
+    /// A point.
+    #[default]
+    Point,
+    /// A comma.
+    Comma,
+    /// Either of them, but a column has only one.
+    Either,
 }
 
 impl Syntax {
@@ -27,6 +53,7 @@ impl Syntax {
     pub fn read(self, token: &[u8]) -> Scalar {
         match self {
             Syntax::Field => read(token),
+            Syntax::Local(numbers) => local::read(token, numbers),
             Syntax::Tagged => tagged::read(token),
         }
     }
@@ -34,7 +61,7 @@ impl Syntax {
     /// A token as a person would write it.
     pub fn shown(self, token: &[u8]) -> Cow<'_, [u8]> {
         match self {
-            Syntax::Field => Cow::Borrowed(token),
+            Syntax::Field | Syntax::Local(_) => Cow::Borrowed(token),
             Syntax::Tagged => tagged::shown(token),
         }
     }
@@ -53,6 +80,8 @@ pub enum Scalar {
     Huge(f64),
     /// A number with a point or an exponent, or an infinity.
     Float(f64),
+    /// A number with a decimal comma.
+    Comma(f64),
     /// `true` or `false`, in any case.
     Bool(bool),
     /// An ISO 8601 date, at midnight.

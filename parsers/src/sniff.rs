@@ -2,7 +2,7 @@
 //!
 //! Promise: the choice follows from the name and the first [`HEAD_BYTES`] of what was unpacked, however they were cut.
 
-use crate::csv::CsvDecoder;
+use crate::csv::{CsvDecoder, dialect};
 use crate::decode::Decode;
 use crate::encoding::{Encoding, Transcoded, Transcoder};
 use crate::error::{Error, ErrorKind};
@@ -10,6 +10,7 @@ use crate::format::Format;
 use crate::json::JsonDecoder;
 use crate::limits::Limits;
 use crate::partial::Partial;
+use crate::reading::{Reading, RowSink};
 use crate::text::{self, LinesDecoder};
 
 /// How much of a file is looked at: some hundred records of most files, and a read that costs nothing.
@@ -19,7 +20,8 @@ pub(crate) const HEAD_BYTES: usize = 64 << 10;
 pub(crate) struct Sniffed {
     name: String,
     limits: Limits,
-    encoding: Option<Encoding>,
+    reading: Reading,
+    sink: Option<Box<dyn RowSink>>,
     state: State,
 }
 
@@ -29,9 +31,67 @@ enum State {
 }
 
 impl Sniffed {
-    /// Of a file with this name, whose text is in this encoding if one is given.
-    pub(crate) fn new(name: &str, limits: &Limits, encoding: Option<Encoding>) -> Sniffed {
-        Sniffed { name: name.to_owned(), limits: limits.clone(), encoding, state: State::Head(Vec::new()) }
+    /// `sink` takes in the rows, if there is one; then they are not summarised.
+    pub(crate) fn new(
+        name: &str,
+        limits: &Limits,
+        reading: &Reading,
+        sink: Option<Box<dyn RowSink>>,
+    ) -> Sniffed {
+        Sniffed {
+            name: name.to_owned(),
+            limits: limits.clone(),
+            reading: reading.clone(),
+            sink,
+            state: State::Head(Vec::new()),
+        }
+    }
+
+    /// Hands the head to the decoder it needs; the file ends with it if it `is_whole`.
+    fn choose(&mut self, head: &[u8], is_whole: bool) -> Result<Box<dyn Decode>, Error> {
+        let encoding = self.reading.encoding.map_or_else(|| Encoding::of(head), Ok)?;
+        if encoding.is_utf8() {
+            return self.choose_text(head, is_whole);
+        }
+        let (mut transcoder, mut text) = (Transcoder::new(encoding), Vec::new());
+        transcoder.take(head, false, |piece| {
+            text.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(Box::new(Transcoded::new(transcoder, self.choose_text(&text, is_whole)?)))
+    }
+
+    /// The same for text in UTF-8.
+    fn choose_text(&mut self, head: &[u8], is_whole: bool) -> Result<Box<dyn Decode>, Error> {
+        let Sniffed { name, limits, reading, sink, .. } = self;
+        let text =
+            || (Format::is_text_name(name) || Format::from_bare_name(name).is_some()).then_some(Format::Text);
+        let named = Format::from_content(head).or_else(|| Format::from_name(name)).or_else(text);
+        let Some(mut format) = named else {
+            let message =
+                format!("no decoder for {name:?}: neither its name nor its first bytes tell a format");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        };
+        if format == Format::Text {
+            format = text::guess(head);
+        }
+        if format == Format::Text && dialect::looks_delimited(head, is_whole) {
+            format = Format::Csv;
+        }
+        if sink.is_some() && !matches!(format, Format::Csv | Format::Tsv) {
+            let message = format!("{name:?} is {format}: only delimited text can be converted");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let mut decoder: Box<dyn Decode> = match format {
+            Format::Csv | Format::Tsv => {
+                let dialect = dialect::detect(head, is_whole, format.delimiter(), reading);
+                Box::new(CsvDecoder::new(format, dialect, limits, sink.take()))
+            }
+            Format::Json | Format::Jsonl => Box::new(JsonDecoder::new(Format::from_name(name), head, limits)),
+            Format::Log | Format::Text => Box::new(LinesDecoder::new(format, limits)),
+        };
+        decoder.feed(head)?;
+        Ok(decoder)
     }
 }
 
@@ -47,7 +107,7 @@ impl Decode for Sniffed {
             return Ok(());
         }
         let head = std::mem::take(head);
-        let mut decoder = choose(&self.name, &self.limits, self.encoding, &head)?;
+        let mut decoder = self.choose(&head, false)?;
         decoder.feed(later)?;
         self.state = State::Chosen(decoder);
         Ok(())
@@ -60,46 +120,22 @@ impl Decode for Sniffed {
         }
     }
 
-    fn partial(self: Box<Self>) -> Result<Partial, Error> {
-        match self.state {
-            State::Head(head) => choose(&self.name, &self.limits, self.encoding, &head)?.partial(),
+    fn partial(mut self: Box<Self>) -> Result<Partial, Error> {
+        let partial = match std::mem::replace(&mut self.state, State::Head(Vec::new())) {
+            State::Head(head) => self.choose(&head, true)?.partial(),
             State::Chosen(decoder) => decoder.partial(),
+        }?;
+        match partial.rows.warnings.first() {
+            // Decoders that know the place have said so already.
+            Some(warning) if self.reading.strict => {
+                let message = format!(
+                    "{}, first in line {}, and the file is read strictly",
+                    warning.kind.sentence(),
+                    warning.first_line
+                );
+                Err(Error::new(ErrorKind::Malformed, message))
+            }
+            _ => Ok(partial),
         }
     }
-}
-
-/// Hands the head to the decoder it needs.
-fn choose(
-    name: &str,
-    limits: &Limits,
-    encoding: Option<Encoding>,
-    head: &[u8],
-) -> Result<Box<dyn Decode>, Error> {
-    let encoding = encoding.map_or_else(|| Encoding::of(head), Ok)?;
-    if encoding.is_utf8() {
-        return choose_text(name, limits, head);
-    }
-    let (mut transcoder, mut text) = (Transcoder::new(encoding), Vec::new());
-    transcoder.take(head, false, |piece| {
-        text.extend_from_slice(piece);
-        Ok(())
-    })?;
-    Ok(Box::new(Transcoded::new(transcoder, choose_text(name, limits, &text)?)))
-}
-
-/// The same for text in UTF-8.
-fn choose_text(name: &str, limits: &Limits, head: &[u8]) -> Result<Box<dyn Decode>, Error> {
-    let named = || Format::from_name(name).or_else(|| Format::from_bare_name(name));
-    let Some(format) = Format::from_content(head).or_else(named) else {
-        let message = format!("no decoder for {name:?}: neither its name nor its first bytes tell a format");
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    };
-    let format = if format == Format::Text { text::guess(head) } else { format };
-    let mut decoder: Box<dyn Decode> = match format {
-        Format::Csv | Format::Tsv => Box::new(CsvDecoder::new(format, limits)),
-        Format::Json | Format::Jsonl => Box::new(JsonDecoder::new(Format::from_name(name), head, limits)),
-        Format::Log | Format::Text => Box::new(LinesDecoder::new(format, limits)),
-    };
-    decoder.feed(head)?;
-    Ok(decoder)
 }

@@ -51,11 +51,24 @@ impl Summary {
 /// How the fields of a text file were told apart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dialect {
-    /// The character between fields.
-    pub delimiter: char,
+    /// What stands between fields; nearly always one character.
+    pub delimiter: String,
+    /// Whether blanks behind a delimiter were no part of the fields.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blanks_skipped: bool,
     /// The character around fields that hold delimiters, quotes or line breaks.
-    pub quote: char,
-    /// Whether the first record named the columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<char>,
+    /// The character in front of one that is meant as itself. A quote is doubled in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escape: Option<char>,
+    /// The character at the beginning of lines that were skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<char>,
+    /// How many lines above the table were skipped.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped_lines: u64,
+    /// Whether the first record named the columns; if not, they are called `column_1` and so on.
     pub header: bool,
     /// The encoding of the text.
     pub encoding: String,
@@ -253,6 +266,18 @@ pub enum WarningKind {
     InvalidEncoding,
     /// A line was longer than a field may be; only its beginning was looked at.
     LineTooLong,
+    /// A quote stood where none belongs; the record was read as its number of fields suggests.
+    StrayQuote,
+    /// A quote was opened and never closed; it was taken for text.
+    UnclosedQuote,
+    /// A record held zero bytes; they were kept.
+    NulBytes,
+    /// Behind the last record stood zero bytes or an end-of-file mark; they were skipped.
+    Padding,
+    /// The header came again as a row, as in files that were put together; it was skipped.
+    RepeatedHeader,
+    /// The header had fewer names than all records had fields; columns without a name were added.
+    HeaderTooShort,
 }
 
 impl WarningKind {
@@ -268,6 +293,33 @@ impl WarningKind {
             WarningKind::OutsideRecords => "outside_records",
             WarningKind::InvalidEncoding => "invalid_encoding",
             WarningKind::LineTooLong => "line_too_long",
+            WarningKind::StrayQuote => "stray_quote",
+            WarningKind::UnclosedQuote => "unclosed_quote",
+            WarningKind::NulBytes => "nul_bytes",
+            WarningKind::Padding => "padding",
+            WarningKind::RepeatedHeader => "repeated_header",
+            WarningKind::HeaderTooShort => "header_too_short",
+        }
+    }
+
+    /// What is wrong, for people.
+    pub(crate) fn sentence(self) -> &'static str {
+        match self {
+            WarningKind::RowTooShort => "a record has fewer fields than the table has columns",
+            WarningKind::RowTooLong => "a record has more fields than the table has columns",
+            WarningKind::InvalidUtf8 => "a record holds bytes that are not UTF-8",
+            WarningKind::StrayQuote => "a quote stands where none belongs",
+            WarningKind::UnclosedQuote => "a quote is opened here and never closed",
+            WarningKind::NulBytes => "a record holds zero bytes",
+            WarningKind::Padding => "zero bytes or an end-of-file mark stand behind the last record",
+            WarningKind::RepeatedHeader => "the header comes again as a row",
+            WarningKind::HeaderTooShort => "the header has fewer names than records have fields",
+            WarningKind::BadRecord => "a line is no record",
+            WarningKind::RepeatedKey => "an object has a key twice",
+            WarningKind::LoneSurrogate => "text holds one half of a character",
+            WarningKind::OutsideRecords => "something stands beside the records",
+            WarningKind::InvalidEncoding => "text breaks the rules of its encoding",
+            WarningKind::LineTooLong => "a line is longer than a field may be",
         }
     }
 }

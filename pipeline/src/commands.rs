@@ -14,9 +14,11 @@ use crate::kafka::inspect::create_topics;
 use crate::pattern::{Globs, Routes, Since};
 
 mod config;
+mod convert;
 mod demo;
 mod dlq;
 mod manual;
+mod reading;
 mod results;
 mod run;
 mod signals;
@@ -66,6 +68,8 @@ enum Command {
     Config(config::Options),
     /// Summarise files, to the terminal; no Kafka needed
     Summarize(summarize::Options),
+    /// Write the rows of a file as CSV or Parquet, as they are understood
+    Convert(convert::Options),
     /// Run the whole loop on this machine: broker, bucket, workers, results
     Demo(demo::Options),
     /// Print completions for a shell
@@ -256,6 +260,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
             Command::Dlq(options) => dlq::run(options).await,
             Command::Config(options) => config::run(options).await,
             Command::Summarize(options) => summarize::run(&options),
+            Command::Convert(options) => convert::run(&options),
             Command::Demo(options) => demo::run(&options).await,
             Command::Completions(options) => manual::completions(&options),
             Command::Man => manual::man(),

@@ -25,9 +25,20 @@ fn text(bytes: &[u8]) -> String {
 fn help_names_every_command() {
     let help = pipeline(&["--help"], &[]);
     assert!(help.status.success());
-    for command in
-        ["run", "worker", "tasks", "results", "dlq", "config", "summarize", "demo", "completions", "man"]
-    {
+    let commands = [
+        "run",
+        "worker",
+        "tasks",
+        "results",
+        "dlq",
+        "config",
+        "summarize",
+        "convert",
+        "demo",
+        "completions",
+        "man",
+    ];
+    for command in commands {
         assert!(text(&help.stdout).contains(command), "{command}");
     }
 }
@@ -66,6 +77,36 @@ fn summarize_writes_json_or_a_table_and_goes_on_after_a_bad_file() {
     assert!(output.status.success());
     let table = text(&output.stdout);
     assert!(table.contains("2 rows, 2 columns") && table.contains("38.5"), "{table}");
+}
+
+#[test]
+fn convert_writes_rows_as_they_were_understood() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("odd.csv"), "Ages\n\nname;age\nAda;36\n\"Alan;41\nKurt\n").unwrap();
+    std::fs::write(path("empty.csv"), "").unwrap();
+
+    let output = pipeline(&["convert", &path("odd.csv"), "--to", "csv"], &[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "name,age\nAda,36\n\"\"\"Alan\",41\nKurt,\n");
+    assert!(text(&output.stderr).contains("1 unclosed_quote, first in line 5"), "{}", text(&output.stderr));
+
+    let output = pipeline(&["convert", &path("odd.csv"), "--to", "csv", "--strict"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("line 5"), "{}", text(&output.stderr));
+
+    let told = ["--delimiter", ",", "--header", "no", "--skip-lines", "2", "--quote", "none"];
+    let output = pipeline(&[&["convert", &path("odd.csv"), "--to", "csv"], &told[..]].concat(), &[]);
+    assert_eq!(text(&output.stdout).lines().next(), Some("name;age"));
+
+    let output = pipeline(&["convert", &path("empty.csv"), "--to", "csv", "-o", &path("out.csv")], &[]);
+    assert!(output.status.success() && std::fs::read(path("out.csv")).unwrap().is_empty());
+
+    let output = pipeline(&["convert", &path("odd.csv"), "--to", "parquet", "-o", &path("out.parquet")], &[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(std::fs::read(path("out.parquet")).unwrap().starts_with(b"PAR1"));
+    let output = pipeline(&["convert", "-", "--to", "parquet"], &[]);
+    assert_eq!(output.status.code(), Some(1), "standard input cannot be read twice");
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn numbers(tokens: &Tokens, syntax: Syntax, schema: &mut ColumnSchema, stats: &m
                 fit = false;
                 pairs.push((value as f64, times));
             }
-            Scalar::Float(value) | Scalar::Huge(value) => pairs.push((value, times)),
+            Scalar::Float(value) | Scalar::Huge(value) | Scalar::Comma(value) => pairs.push((value, times)),
             _ => {}
         }
     }
@@ -146,7 +146,7 @@ fn different_numbers(tokens: &Tokens, syntax: Syntax) -> u64 {
             Scalar::Int(value) if (value as f64).abs() >= EXACT => integers.push(value.into()),
             Scalar::Unsigned(value) => integers.push(value.into()),
             Scalar::Int(value) => floats.push(value as f64),
-            Scalar::Float(value) | Scalar::Huge(value) => floats.push(value + 0.0),
+            Scalar::Float(value) | Scalar::Huge(value) | Scalar::Comma(value) => floats.push(value + 0.0),
             _ => {}
         }
     }

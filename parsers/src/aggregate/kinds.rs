@@ -19,8 +19,11 @@ const DATE: u16 = 1 << 4;
 const NAIVE: u16 = 1 << 5;
 const AWARE: u16 = 1 << 6;
 const TEXT: u16 = 1 << 7;
+const COMMA: u16 = 1 << 8;
 
-const NUMBER: u16 = INT | HUGE | FLOAT;
+const NUMBER: u16 = INT | HUGE | FLOAT | COMMA;
+/// Decimal points and decimal commas in one column: then one of them means something else.
+const MIXED: u16 = FLOAT | COMMA;
 
 impl Kinds {
     /// Notes the kind of one value. A null has none.
@@ -30,6 +33,7 @@ impl Kinds {
             Scalar::Int(_) | Scalar::Unsigned(_) => INT,
             Scalar::Huge(_) => HUGE,
             Scalar::Float(_) => FLOAT,
+            Scalar::Comma(_) => COMMA,
             Scalar::Bool(_) => BOOL,
             Scalar::Date(_) => DATE,
             Scalar::Naive(_) => NAIVE,
@@ -45,7 +49,7 @@ impl Kinds {
 
     /// Whether every value so far was a number, so that number statistics may still be asked for.
     pub fn only_numbers(self) -> bool {
-        self.0 & !NUMBER == 0
+        self.0 & !NUMBER == 0 && self.0 & MIXED != MIXED
     }
 
     /// Whether dates in this column have an offset, so that they print with a `Z`.
@@ -57,9 +61,10 @@ impl Kinds {
     pub fn finish(self) -> ColumnType {
         match self.0 {
             0 => ColumnType::Empty,
+            kinds if kinds & MIXED == MIXED => ColumnType::Text,
             // An integer beyond 64 bits is an identifier among integers, as in pandas, and a number among
             // floats. (pandas lets the first value decide there; here the order must not matter.)
-            kinds if kinds & !NUMBER == 0 && kinds & FLOAT != 0 => ColumnType::Float,
+            kinds if kinds & !NUMBER == 0 && kinds & MIXED != 0 => ColumnType::Float,
             kinds if kinds & !NUMBER == 0 && kinds & HUGE != 0 => ColumnType::Text,
             INT => ColumnType::Int,
             BOOL => ColumnType::Bool,
@@ -75,16 +80,23 @@ impl Kinds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scalar::{Decimal, Numbers, Syntax};
+
+    /// Both decimal signs are understood, as in files whose delimiter is no comma.
+    fn read(token: &str) -> Scalar {
+        let numbers = Numbers { decimal: Decimal::Either, ..Numbers::default() };
+        Syntax::Local(numbers).read(token.as_bytes())
+    }
 
     fn kind(tokens: &str) -> ColumnType {
         let mut forward = Kinds::default();
         let mut parts = Kinds::default();
         for token in tokens.split('|') {
-            forward.add(&crate::scalar::read(token.as_bytes()));
+            forward.add(&read(token));
         }
         for token in tokens.split('|').rev() {
             let mut part = Kinds::default();
-            part.add(&crate::scalar::read(token.as_bytes()));
+            part.add(&read(token));
             parts.merge(part);
         }
         assert_eq!(forward, parts, "{tokens}");
@@ -100,6 +112,9 @@ mod tests {
             ("1|2.5", ColumnType::Float),
             ("1|18446744073709551616", ColumnType::Text),
             ("1.5|18446744073709551616", ColumnType::Float),
+            ("1|2,5|1.234,5", ColumnType::Float),
+            ("2,5|2.5", ColumnType::Text),
+            ("2,5|inf", ColumnType::Text),
             ("1|word", ColumnType::Text),
             ("1|007", ColumnType::Text),
             ("TRUE|false|", ColumnType::Bool),

@@ -127,7 +127,9 @@ impl Sketches {
                 self.unsigned = true;
                 self.number(value as f64, &scalar, times);
             }
-            Scalar::Huge(value) | Scalar::Float(value) => self.number(value, &scalar, times),
+            Scalar::Huge(value) | Scalar::Float(value) | Scalar::Comma(value) => {
+                self.number(value, &scalar, times)
+            }
             Scalar::Bool(value) => {
                 self.bools[usize::from(value)] += times;
                 self.bool_first.get_or_insert(value);
@@ -203,10 +205,12 @@ fn identity(scalar: &Scalar) -> u64 {
     let (tag, bits) = match *scalar {
         Scalar::Int(value) => (0, value as u64),
         Scalar::Unsigned(value) => (1, value),
-        Scalar::Float(value) | Scalar::Huge(value) if value.fract() == 0.0 && value.abs() < EXACT => {
+        Scalar::Float(value) | Scalar::Huge(value) | Scalar::Comma(value)
+            if value.fract() == 0.0 && value.abs() < EXACT =>
+        {
             (0, (value as i64) as u64)
         }
-        Scalar::Float(value) | Scalar::Huge(value) => (2, value.to_bits()),
+        Scalar::Float(value) | Scalar::Huge(value) | Scalar::Comma(value) => (2, value.to_bits()),
         _ => (3, 0),
     };
     hash::short(bits.into(), tag)

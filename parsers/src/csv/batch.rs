@@ -5,9 +5,10 @@
 //! knows every rule and limit. Promise: both ways agree, and batches follow from the file's bytes alone, never from
 //! how they were cut.
 
-use memchr::{memchr, memchr3};
+use memchr::{memchr, memmem};
 
 use crate::aggregate::Word;
+use crate::csv::dialect::Dialect;
 use crate::csv::records::Place;
 use crate::encoding::is_utf8;
 use crate::limits::Limits;
@@ -45,13 +46,19 @@ pub(crate) enum Found {
     Records,
     /// None: it is longer than a batch, or exceeds a limit, or has not ended.
     NoRecord,
-    /// Bytes that are no UTF-8, which have to be looked at record by record.
-    NotUtf8,
+    /// Bytes that are no UTF-8, or zeros, which have to be looked at record by record.
+    NotText,
 }
 
 /// A stretch of the file, and the records in it.
 pub(crate) struct Batch {
-    delimiter: u8,
+    /// Delimiter and quote; `None` when records must be read one by one.
+    marks: Option<(u8, u8)>,
+    comment: Option<u8>,
+    trailing: bool,
+    strict: bool,
+    /// The header as it was written: where it comes again, the other way must see it.
+    header: memmem::Finder<'static>,
     columns_max: usize,
     /// The file's bytes, `filled` of at most `limit`; behind `limit` the fields that had to be unescaped, and padding.
     bytes: Vec<u8>,
@@ -68,11 +75,15 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn new(delimiter: u8, limits: &Limits, bytes: usize) -> Batch {
+    pub(crate) fn new(dialect: &Dialect, limits: &Limits, bytes: usize) -> Batch {
         // A record that fits into a batch exceeds no limit.
         let limit = bytes.min(BATCH_BYTES).min(limits.field_bytes_max).min(limits.record_bytes_max).max(1);
         Batch {
-            delimiter,
+            marks: dialect.marks.simple(),
+            comment: dialect.marks.comment,
+            trailing: dialect.trailing,
+            strict: dialect.strict,
+            header: memmem::Finder::new(&dialect.header_line).into_owned(),
             columns_max: limits.columns_max,
             bytes: vec![0; 2 * limit + PADDING + BLOCK],
             filled: 0,
@@ -121,6 +132,16 @@ impl Batch {
         Column { bytes: &self.bytes, fields: self.fields.get(index..).unwrap_or(&[]), width: self.width }
     }
 
+    /// The values of one row; those that are missing are empty.
+    pub(crate) fn row(&self, row: usize) -> impl Iterator<Item = &[u8]> {
+        let fields = &self.fields[row * self.width..][..self.width];
+        let text = |field: &Field| match *field {
+            MISSING => &[][..],
+            Field { start, end } => &self.bytes[start as usize..end as usize],
+        };
+        fields.iter().map(text)
+    }
+
     /// The columns of the fields that are missing.
     pub(crate) fn missing(&self) -> impl Iterator<Item = usize> {
         // Nearly always there is nothing to look for.
@@ -136,15 +157,21 @@ impl Batch {
 
     /// Finds the whole records, `width` fields each, and moves `place` behind them; the rest waits for more.
     pub(crate) fn scan(&mut self, width: usize, place: &mut Place) -> Found {
-        if !is_utf8(self.rest()) {
-            return Found::NotUtf8;
+        let Some((delimiter, quote)) = self.marks else { return Found::NotText };
+        if !is_utf8(self.rest()) || memchr(0, self.rest()).is_some() {
+            return Found::NotText;
         }
+        let filled = self.before_header();
         self.width = width;
         let mut scan = Scan {
-            delimiter: self.delimiter,
+            delimiter,
+            quote,
+            comment: self.comment,
+            trailing: self.trailing,
+            strict: self.strict,
             columns_max: self.columns_max,
             width,
-            filled: self.filled,
+            filled,
             fields: &mut self.fields,
             odd: &mut self.odd,
             unescaped: self.limit,
@@ -154,6 +181,7 @@ impl Batch {
             record: 0,
             start: 0,
             count: 0,
+            beyond_is_empty: false,
         };
         scan.run(&mut self.bytes);
         self.rows = scan.rows;
@@ -188,9 +216,24 @@ impl<'a> Iterator for Column<'a> {
     }
 }
 
+impl Batch {
+    /// How far the batch goes before the header comes again.
+    fn before_header(&self) -> usize {
+        if self.header.needle().is_empty() {
+            return self.filled;
+        }
+        let begins = |at: &usize| *at == 0 || matches!(self.bytes[at - 1], b'\n' | b'\r');
+        self.header.find_iter(&self.bytes[..self.filled]).find(begins).unwrap_or(self.filled)
+    }
+}
+
 /// The state of the scanner.
 struct Scan<'a> {
     delimiter: u8,
+    quote: u8,
+    comment: Option<u8>,
+    trailing: bool,
+    strict: bool,
     columns_max: usize,
     width: usize,
     filled: usize,
@@ -209,6 +252,8 @@ struct Scan<'a> {
     start: usize,
     /// Fields of the record so far.
     count: usize,
+    /// Whether the last field that is too many holds nothing.
+    beyond_is_empty: bool,
 }
 
 /// Whether the scanner goes on.
@@ -222,12 +267,15 @@ enum Next {
 
 impl Scan<'_> {
     fn run(&mut self, bytes: &mut [u8]) {
+        if self.is_comment(bytes, 0) {
+            return;
+        }
         let mut block = 0;
         // What lies before this is done with.
         let mut from = 0;
         while block < self.filled {
             let Some(window) = bytes[block..].first_chunk::<BLOCK>() else { return };
-            let mut mask = specials(window, self.delimiter) & (u64::MAX << (from - block));
+            let mut mask = specials(window, self.delimiter, self.quote) & (u64::MAX << (from - block));
             if let left @ ..BLOCK = self.filled - block {
                 mask &= (1 << left) - 1;
             }
@@ -240,7 +288,7 @@ impl Scan<'_> {
                 if byte == self.delimiter {
                     self.push(Field { start: self.start as u32, end: at as u32 });
                     self.start = at + 1;
-                } else if byte != b'"' {
+                } else if byte != self.quote {
                     if self.end_line(bytes, at) == Next::Stop {
                         return;
                     }
@@ -261,6 +309,8 @@ impl Scan<'_> {
     fn push(&mut self, field: Field) {
         if self.count < self.width {
             self.fields.push(field);
+        } else {
+            self.beyond_is_empty = field.start == field.end;
         }
         self.count += 1;
     }
@@ -275,71 +325,83 @@ impl Scan<'_> {
                 if bytes[at] == b'\r' || !self.place.after_return || !text.is_empty() {
                     self.place.line += 1;
                 }
-                self.next_record(bytes, at);
-                return Next::At(at + 1);
+                return self.next_record(bytes, at);
             }
         }
         self.push(Field { start: self.start as u32, end: at as u32 });
         self.end_record(bytes, at)
     }
 
+    #[inline]
     fn end_record(&mut self, bytes: &[u8], at: usize) -> Next {
         if self.count > self.columns_max {
             return Next::Stop;
         }
-        if self.count != self.width {
+        let spare = self.trailing && self.count == self.width + 1 && self.beyond_is_empty;
+        if self.count != self.width && !spare {
+            if self.strict {
+                return Next::Stop;
+            }
             let oddity = if self.count < self.width { Oddity::TooShort } else { Oddity::TooLong };
             self.odd.push((oddity, self.place.line));
             self.fields.resize((self.rows + 1) * self.width, MISSING);
         }
         self.rows += 1;
         self.place.line += 1 + self.breaks;
-        self.next_record(bytes, at);
-        if self.fields.len() >= FIELDS_MAX { Next::Stop } else { Next::At(at + 1) }
+        match self.next_record(bytes, at) {
+            Next::At(_) if self.fields.len() >= FIELDS_MAX => Next::Stop,
+            next => next,
+        }
     }
 
-    fn next_record(&mut self, bytes: &[u8], at: usize) {
+    fn next_record(&mut self, bytes: &[u8], at: usize) -> Next {
         self.place.after_return = bytes[at] == b'\r';
         (self.record, self.start, self.count, self.breaks) = (at + 1, at + 1, 0, 0);
+        if self.is_comment(bytes, at + 1) { Next::Stop } else { Next::At(at + 1) }
     }
 
-    /// A field that begins with a quote, up to and with the delimiter or line break that ends it. Behind the closing
-    /// quote anything may follow, and belongs to the field.
+    /// Whether a comment begins here, which is no record.
+    fn is_comment(&self, bytes: &[u8], at: usize) -> bool {
+        self.comment.is_some_and(|comment| at < self.filled && bytes[at] == comment)
+    }
+
+    /// A field that begins with a quote, up to and with the delimiter or line break that ends it. When something else
+    /// follows the closing quote, the other way has to look at it.
     fn quoted(&mut self, bytes: &mut [u8], open: usize) -> Next {
         let (mut from, mut doubled) = (open + 1, false);
         let close = loop {
-            let Some(quote) = memchr(b'"', &bytes[from..self.filled]).map(|at| from + at) else {
+            let Some(quote) = memchr(self.quote, &bytes[from..self.filled]).map(|at| from + at) else {
                 return Next::Stop;
             };
-            match bytes[quote + 1] {
-                // It may be doubled, or not.
-                _ if quote + 1 == self.filled => return Next::Stop,
-                b'"' => (from, doubled) = (quote + 2, true),
-                _ => break quote,
+            // At the end it may be doubled, or not.
+            if quote + 1 == self.filled {
+                return Next::Stop;
             }
+            if bytes[quote + 1] != self.quote {
+                break quote;
+            }
+            (from, doubled) = (quote + 2, true);
         };
-        let behind = &bytes[close + 1..self.filled];
-        let Some(end) = memchr3(self.delimiter, b'\n', b'\r', behind).map(|at| close + 1 + at) else {
+        let end = close + 1;
+        if bytes[end] != self.delimiter && !matches!(bytes[end], b'\n' | b'\r') {
             return Next::Stop;
-        };
+        }
         self.breaks += bytes[open + 1..close].iter().filter(|byte| **byte == b'\n').count() as u64;
-        let plain = !doubled && end == close + 1;
-        let field = if plain { (open + 1, close) } else { self.unescape(bytes, open + 1, close, end) };
+        let field = if doubled { self.unescape(bytes, open + 1, close) } else { (open + 1, close) };
         self.push(Field { start: field.0 as u32, end: field.1 as u32 });
         self.start = end + 1;
         if bytes[end] == self.delimiter { Next::At(end + 1) } else { self.end_record(bytes, end) }
     }
 
     #[cold]
-    fn unescape(&mut self, bytes: &mut [u8], start: usize, close: usize, end: usize) -> (usize, usize) {
+    fn unescape(&mut self, bytes: &mut [u8], start: usize, close: usize) -> (usize, usize) {
         let begin = self.unescaped;
         let mut from = start;
-        while let Some(quote) = memchr(b'"', &bytes[from..close]).map(|at| from + at) {
+        while let Some(quote) = memchr(self.quote, &bytes[from..close]).map(|at| from + at) {
             self.copy(bytes, from, quote + 1);
             from = quote + 2;
         }
         self.copy(bytes, from, close);
-        self.copy(bytes, close + 1, end);
         (begin, self.unescaped)
     }
 
@@ -350,10 +412,10 @@ impl Scan<'_> {
 }
 
 /// Which of these bytes are a delimiter, a quote or a line break: one bit each, the first byte's the lowest.
-fn specials(block: &[u8; BLOCK], delimiter: u8) -> u64 {
+fn specials(block: &[u8; BLOCK], delimiter: u8, quote: u8) -> u64 {
     let mut hits = [0_u8; BLOCK];
     for (hit, &byte) in hits.iter_mut().zip(block) {
-        *hit = u8::from((byte == delimiter) | (byte == b'\n') | (byte == b'\r') | (byte == b'"'));
+        *hit = u8::from((byte == delimiter) | (byte == b'\n') | (byte == b'\r') | (byte == quote));
     }
     let (words, _) = hits.as_chunks::<8>();
     let bits = |word: &[u8; 8]| {
@@ -373,11 +435,11 @@ mod tests {
             for special in *b",\n\r\"" {
                 let mut block = [b'x'; BLOCK];
                 block[at] = special;
-                assert_eq!(specials(&block, b','), 1 << at);
+                assert_eq!(specials(&block, b',', b'"'), 1 << at);
             }
         }
-        assert_eq!(specials(&[b','; BLOCK], b','), u64::MAX);
-        assert_eq!(specials(&[0x80; BLOCK], b','), 0);
-        assert_eq!(specials(&[b','; BLOCK], b'\t'), 0);
+        assert_eq!(specials(&[b','; BLOCK], b',', b'"'), u64::MAX);
+        assert_eq!(specials(&[0x80; BLOCK], b',', b'"'), 0);
+        assert_eq!(specials(&[b','; BLOCK], b'\t', b'"'), 0);
     }
 }

@@ -5,14 +5,15 @@ use std::collections::{HashMap, HashSet};
 use crate::csv::records::Record;
 use crate::error::{Error, ErrorKind};
 
-/// The names of the header `record`.
-pub(crate) fn names(record: &Record<'_>, bytes_max: usize) -> Result<Vec<String>, Error> {
-    let fields: Vec<&[u8]> = record.fields().collect();
+/// The names of the header `record`, and of as many more columns as make `width`.
+pub(crate) fn names(record: &Record<'_>, width: usize, bytes_max: usize) -> Result<Vec<String>, Error> {
     if record.bytes.len() > bytes_max {
         let message = format!("the column names are longer than {bytes_max} bytes");
         return Err(Error::new(ErrorKind::Limit, message).at(record.position));
     }
-    let names = fields.iter().map(|field| String::from_utf8_lossy(field).into_owned()).collect();
+    let mut names: Vec<String> =
+        record.fields().map(|field| String::from_utf8_lossy(field).into_owned()).collect();
+    names.resize(names.len().max(width), String::new());
     Ok(unique(names))
 }
 

@@ -3,15 +3,18 @@
 use proptest::prelude::*;
 
 use crate::csv::CsvDecoder;
+use crate::csv::dialect::detect;
 use crate::decode::Decode;
 use crate::decompress::Unpacked;
 use crate::format::Format;
 use crate::summary::{Bound, ColumnType};
-use crate::{Error, ErrorKind, Limits, Summary, WarningKind};
+use crate::{Error, ErrorKind, Limits, Mark, Reading, Summary, WarningKind};
 
 /// Without the look at the head of the file, which would put its pieces together again.
 fn cut(name: &str, limits: &Limits, bytes: &[u8], sizes: &[usize]) -> Result<Summary, Error> {
-    let csv = CsvDecoder::new(Format::from_name(name).unwrap(), limits);
+    let format = Format::from_name(name).unwrap();
+    let dialect = detect(bytes, true, format.delimiter(), &Reading::default());
+    let csv = CsvDecoder::new(format, dialect, limits, None);
     let mut decoder = Box::new(Unpacked::new(csv, limits));
     let mut rest = bytes;
     let mut sizes = sizes.iter().cycle();
@@ -114,14 +117,22 @@ fn ragged_rows_and_broken_text_are_counted_with_their_first_line() {
 }
 
 #[test]
-fn an_open_quote_is_an_error_with_the_line_it_began() {
-    for (text, line) in [("a,b\n1,2\n\"x\n\n,2\n", 3), ("a,b\r\n\"p\nq\",\"x\r\n", 3), ("\"", 1)] {
-        let error = whole(text).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Malformed, "{text:?}");
-        assert_eq!(error.position().unwrap().line, line, "{text:?}");
+fn an_open_quote_is_text_and_in_strict_mode_an_error_with_the_line_it_began() {
+    let strict = Reading { strict: true, ..Reading::default() };
+    for (text, line, top) in [
+        ("a,b\n1,2\n\"x,3\n\n4,2\n", 3, "1"),
+        ("a,b\r\n\"p\nq\",1\r\n1,\"x\r\n", 4, "p\nq"),
+        ("a\n\"\n2\n3\n3\n", 2, "3"),
+        ("a\n\"x\"\"", 2, "x\""),
+    ] {
+        let summary = whole(text).unwrap();
+        let seen: Vec<_> = summary.warnings.iter().map(|w| (w.kind, w.count, w.first_line)).collect();
+        assert_eq!(seen, [(WarningKind::UnclosedQuote, 1, line)], "{text:?}");
+        assert_eq!(summary.summary[0].1.top.as_deref(), Some(top), "{text:?}");
+        let mut decoder = strict.decoder("t.csv", &Limits::default());
+        let error = decoder.feed(text.as_bytes()).and_then(|()| decoder.finish()).unwrap_err();
+        assert_eq!((error.kind(), error.position().unwrap().line), (ErrorKind::Malformed, line), "{text:?}");
     }
-    assert!(whole("a\n\"x\"").is_ok());
-    assert!(whole("a\n\"x\"\"").is_err());
 }
 
 #[test]
@@ -151,7 +162,7 @@ fn limits_reject_with_a_place_however_the_bytes_are_cut() {
             assert_eq!(error.to_string(), message, "{text:?} {sizes:?}");
         }
     }
-    assert!(cut("t.csv", &limits, b"a\n1234567890,1234567890\n", &[1]).is_ok());
+    assert!(cut("t.csv", &limits, b"a\n1234567890,123456789\n", &[1]).is_ok());
     assert!(cut("t.csv", &limits, b"a\n1,2,3", &[usize::MAX]).is_ok());
 }
 
@@ -238,13 +249,29 @@ proptest! {
         }
     }
 
-    /// The fast way through whole batches, the slow one through single records, and any mixture of them.
+    /// The fast way through whole batches, the slow one through single records, and any mixture of them; in every
+    /// dialect, whether it fits the file or not.
     #[test]
-    fn both_ways_of_reading_agree(bytes in nearly_csv(), size in 2usize..200, small: bool) {
+    fn both_ways_of_reading_agree(
+        bytes in nearly_csv(), size in 2usize..200, small: bool, delimiter in 0usize..4, quote in 0usize..3,
+        comment: bool, header: bool, strict: bool, lines in 0u64..3, detected: bool,
+    ) {
         let Limits { exact_bytes_max, .. } = Limits::default();
         let limits = if small { Limits { exact_bytes_max, ..tight() } } else { Limits::default() };
+        let told = Reading {
+            delimiter: Some(["," , "\t", "1", " "][delimiter].to_owned()),
+            quote: Some([Mark::Byte(b'"'), Mark::Byte(b'w'), Mark::None][quote]),
+            comment: Some(if comment { Mark::Byte(b'2') } else { Mark::None }),
+            header: Some(header),
+            skip_lines: Some(lines),
+            strict,
+            ..Reading::default()
+        };
+        let reading = if detected { Reading { strict, ..Reading::default() } } else { told };
+        let dialect = detect(&bytes, true, b',', &reading);
         let read = |batch_bytes| {
-            let mut decoder = Box::new(CsvDecoder::with_batch(Format::Csv, &limits, batch_bytes));
+            let mut decoder =
+                Box::new(CsvDecoder::with_batch(Format::Csv, dialect.clone(), &limits, None, batch_bytes));
             decoder.feed(&bytes)?;
             decoder.finish()
         };

@@ -5,9 +5,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::csv::CsvDecoder;
+use crate::csv::dialect::Dialect;
 use crate::decode::Decode;
 use crate::sniff::Sniffed;
-use crate::{ErrorKind, Format, Limits, Summary, WarningKind, decoder};
+use crate::{ErrorKind, Format, Limits, Reading, Summary, WarningKind, decoder};
 
 fn cut(name: &str, bytes: &[u8], sizes: &[usize]) -> Result<Summary, Error> {
     fed(decoder(name, &Limits::default()), bytes, sizes)
@@ -38,7 +39,7 @@ fn encoded(encoding: Encoding, text: &str) -> Vec<u8> {
 /// With an encoding that is known from elsewhere, and without the look at the head of the file, which would put its
 /// pieces together again.
 fn told(encoding: Encoding, bytes: &[u8], sizes: &[usize]) -> Result<Summary, Error> {
-    let csv = Box::new(CsvDecoder::new(Format::Csv, &Limits::default()));
+    let csv = Box::new(CsvDecoder::new(Format::Csv, Dialect::of(b','), &Limits::default(), None));
     if encoding.is_utf8() {
         return fed(csv, bytes, sizes);
     }
@@ -77,8 +78,8 @@ fn each_malformed_file_is_read_by_the_rule() {
         ("utf8_overlong.csv", "utf-8 1 invalid_utf8 2"),
         ("utf8_surrogate.csv", "utf-8 1 invalid_utf8 2"),
         ("noise.csv", "unsupported"),
-        ("nul_bytes.csv", "utf-8"),
-        ("nul_padding.csv", "utf-8 1 row_too_short 5"),
+        ("nul_bytes.csv", "utf-8 3 nul_bytes 2"),
+        ("nul_padding.csv", "utf-8 1 padding 5"),
         ("bom_twice.csv", "utf-8*"),
     ];
     for (name, expected) in cases {
@@ -108,7 +109,7 @@ fn each_part_of_the_rule_holds() {
             "utf-16le 1 row_too_long 2 1 invalid_encoding 3",
         ),
         (wide("a\nb", UTF_16LE)[..5].to_vec(), "utf-16le 1 invalid_encoding 2"),
-        (b"a,b\n1,\0\n\x002,3\n".to_vec(), "utf-8"),
+        (b"a,b\n1,\0\n\x002,3\n".to_vec(), "utf-8 2 nul_bytes 2"),
         ("a\nä\nö\n".into(), "utf-8"),
         (b"a\n\xc3\xa4\n\xff\n".to_vec(), "utf-8 1 invalid_utf8 3"),
         (b"a\n\xc3\xa4\n\xe9t\xe9 \xe0\n".to_vec(), "windows-1252"),
@@ -117,7 +118,7 @@ fn each_part_of_the_rule_holds() {
         (b"a\n\xe4\x04\x05\n".to_vec(), "unsupported"),
         // Hive separates fields with these; and a crash leaves NULs.
         (b"a\nfian\xe7\xe9\x01\x02\x01\x02\n".to_vec(), "windows-1252"),
-        ([&b"a\nfian\xe7\xe9\n"[..], &[0; 999]].concat(), "windows-1252"),
+        ([&b"a\nfian\xe7\xe9\n"[..], &[0; 999]].concat(), "windows-1252 1 padding 3"),
         (b"a\n5 \x80\n\x93x\x94\n".to_vec(), "windows-1252"),
         (b"a\nna\xefve \x81\n".to_vec(), "utf-8 1 invalid_utf8 2"),
         (b"a\nfa\xff\n".to_vec(), "utf-8 1 invalid_utf8 2"),
@@ -181,7 +182,8 @@ fn encodings_have_names() {
     // What is told is not guessed.
     let told = |label: &str, bytes: &[u8]| {
         let encoding = Some(Encoding::from_label(label).unwrap());
-        fed(Box::new(Sniffed::new("t.csv", &Limits::default(), encoding)), bytes, &[1]).unwrap()
+        let reading = Reading { encoding, ..Reading::default() };
+        fed(Box::new(Sniffed::new("t.csv", &Limits::default(), &reading, None)), bytes, &[1]).unwrap()
     };
     assert_eq!(told("latin2", b"a\n\xb3\xf3d\xbc\n").summary[0].1.top.as_deref(), Some("łódź"));
     let utf8 = told("utf-8", b"a\ncaf\xe9\n");

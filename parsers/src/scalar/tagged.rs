@@ -43,7 +43,9 @@ pub fn value(token: &mut Vec<u8>, scalar: &Scalar) {
     match *scalar {
         Scalar::Int(value) => tag(token, INT, &value.to_le_bytes()),
         Scalar::Unsigned(value) => tag(token, UNSIGNED, &value.to_le_bytes()),
-        Scalar::Float(value) | Scalar::Huge(value) => tag(token, FLOAT, &value.to_le_bytes()),
+        Scalar::Float(value) | Scalar::Huge(value) | Scalar::Comma(value) => {
+            tag(token, FLOAT, &value.to_le_bytes())
+        }
         Scalar::Bool(value) => tag(token, BOOL, &[u8::from(value)]),
         Scalar::Date(at) => tag(token, DATE, &time(at)),
         Scalar::Naive(at) => tag(token, NAIVE, &time(at)),
@@ -113,7 +115,9 @@ pub(super) fn shown(token: &[u8]) -> Cow<'_, [u8]> {
         _ => match read(token) {
             Scalar::Int(value) => Cow::Owned(value.to_string().into_bytes()),
             Scalar::Unsigned(value) => Cow::Owned(value.to_string().into_bytes()),
-            Scalar::Float(value) | Scalar::Huge(value) => Cow::Owned(value.to_string().into_bytes()),
+            Scalar::Float(value) | Scalar::Huge(value) | Scalar::Comma(value) => {
+                Cow::Owned(value.to_string().into_bytes())
+            }
             Scalar::Bool(value) => Cow::Borrowed(if value { b"True" } else { b"False" }),
             Scalar::Date(at) => Cow::Owned(at.date().to_string().into_bytes()),
             Scalar::Naive(at) => Cow::Owned(at.to_string().into_bytes()),

@@ -5,12 +5,12 @@ use std::io::{self, Read};
 
 use clap::{Args, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets};
-use parsers::{Limits, Summary};
+use parsers::{Limits, Reading, Summary};
 
-use crate::commands::{Error, Exit, print};
+use crate::commands::{Error, Exit, print, reading};
 
 /// One read of a file: large enough that the system calls do not count.
-const READ_BYTES: usize = 1 << 20;
+pub(super) const READ_BYTES: usize = 1 << 20;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -20,6 +20,8 @@ pub(super) struct Options {
     /// How the summaries are written
     #[arg(long, value_enum, default_value_t = Format::Json)]
     format: Format,
+    #[command(flatten)]
+    reading: reading::Options,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -40,8 +42,9 @@ pub(super) fn run(options: &Options) -> Result<Exit, Error> {
 /// Every file is tried; one that fails is reported and does not stop the others.
 fn summarize_all(options: &Options) -> Result<Exit, Error> {
     let mut exit = Exit::Done;
+    let reading = options.reading.reading();
     for file in &options.files {
-        match summarize(file) {
+        match summarize(file, &reading) {
             Ok(summary) => print(&match options.format {
                 Format::Json => String::from_utf8_lossy(&summary.to_json()).into_owned() + "\n",
                 Format::Table => table(file, &summary)?,
@@ -58,12 +61,17 @@ fn summarize_all(options: &Options) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-fn summarize(file: &str) -> Result<Summary, Box<dyn std::error::Error>> {
-    let (name, mut input): (&str, Box<dyn Read>) = match file {
+/// A file, and the name that tells its format.
+pub(super) fn open(file: &str) -> io::Result<(&str, Box<dyn Read>)> {
+    Ok(match file {
         "-" => ("stdin.csv", Box::new(io::stdin().lock())),
         path => (path, Box::new(File::open(path)?)),
-    };
-    let mut decoder = parsers::decoder(name, &Limits::default());
+    })
+}
+
+fn summarize(file: &str, reading: &Reading) -> Result<Summary, Box<dyn std::error::Error>> {
+    let (name, mut input) = open(file)?;
+    let mut decoder = reading.decoder(name, &Limits::default());
     let mut buffer = vec![0; READ_BYTES];
     loop {
         match input.read(&mut buffer) {

@@ -1,0 +1,187 @@
+//! From records to rows: the header, records of another width, and what is counted.
+//!
+//! Promise: a row has as many values as the table has columns; each repair is counted once, with its line; in strict
+//! mode the first one is an error with its place.
+
+use crate::aggregate::Word;
+use crate::csv::batch::{Batch, Oddity};
+use crate::csv::dialect::Dialect;
+use crate::csv::header;
+use crate::csv::records::{Record, Sink};
+use crate::error::{Error, ErrorKind, Position};
+use crate::format::Format;
+use crate::limits::Limits;
+use crate::partial::Partial;
+use crate::reading::RowSink;
+use crate::rows::{Rows, Warnings};
+use crate::scalar::Syntax;
+use crate::summary::{self, WarningKind};
+
+/// What is made of the records.
+pub(crate) struct Table {
+    limits: Limits,
+    syntax: Syntax,
+    /// Whether the first record is the header.
+    header: bool,
+    /// How many fields records have, as far as the beginning of the file tells.
+    seen_width: Option<usize>,
+    widen: bool,
+    trailing: bool,
+    strict: bool,
+    /// Whether a row like the header is the header again.
+    repeats: bool,
+    /// The header: its fields one after another, and where they end.
+    names: (Vec<u8>, Vec<usize>),
+    /// Once the columns are known.
+    rows: Option<Rows>,
+    sink: Option<Box<dyn RowSink>>,
+    /// Before they are.
+    warnings: Warnings,
+}
+
+impl Table {
+    pub(crate) fn new(dialect: &Dialect, limits: &Limits, sink: Option<Box<dyn RowSink>>) -> Table {
+        Table {
+            limits: limits.clone(),
+            syntax: dialect.syntax,
+            header: dialect.header,
+            seen_width: dialect.width,
+            widen: dialect.widen,
+            trailing: dialect.trailing,
+            strict: dialect.strict,
+            repeats: !dialect.header_line.is_empty(),
+            names: (Vec::new(), Vec::new()),
+            rows: None,
+            sink,
+            warnings: Warnings::default(),
+        }
+    }
+
+    /// Whether the columns are known.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.rows.is_some()
+    }
+
+    /// The columns, from the first record. Says whether that is a row, too.
+    fn begin(&mut self, record: &Record<'_>) -> Result<bool, Error> {
+        let seen = self.seen_width.unwrap_or(0);
+        let names = if self.header {
+            self.names = (record.bytes.to_vec(), record.ends.to_vec());
+            let width = if self.widen { seen.min(self.limits.columns_max) } else { 0 };
+            if width > record.ends.len() {
+                self.note(WarningKind::HeaderTooShort, record.position)?;
+            }
+            header::names(record, width, self.limits.header_bytes_max)?
+        } else {
+            (1..=record.ends.len().max(seen)).map(|number| format!("column_{number}")).collect()
+        };
+        if let Some(sink) = &mut self.sink {
+            sink.header(&names, self.header)?;
+        }
+        let mut rows = Rows::new(names, self.syntax, &self.limits);
+        rows.warnings = std::mem::take(&mut self.warnings);
+        self.rows = Some(rows);
+        Ok(!self.header)
+    }
+
+    fn take(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        let Some(rows) = &mut self.rows else { return Ok(()) };
+        let width = rows.columns.width();
+        rows.total += 1;
+        if let Some(sink) = &mut self.sink {
+            let missing = std::iter::repeat_n(&b""[..], width.saturating_sub(record.ends.len()));
+            return sink.row(&mut record.fields().take(width).chain(missing));
+        }
+        for (index, field) in record.fields().take(width).enumerate() {
+            rows.columns.add(index, Word::new(field), 1)?;
+        }
+        (record.ends.len()..width).for_each(|index| rows.columns.add_missing(index, 1));
+        Ok(())
+    }
+
+    /// Takes in the rows of a batch, column by column.
+    pub(crate) fn batch(&mut self, batch: &Batch) -> Result<(), Error> {
+        let Some(rows) = self.rows.as_mut().filter(|_| batch.rows() > 0) else {
+            return Ok(());
+        };
+        rows.total += batch.rows() as u64;
+        for &(oddity, line) in &batch.odd {
+            rows.warnings.note(
+                match oddity {
+                    Oddity::TooShort => WarningKind::RowTooShort,
+                    Oddity::TooLong => WarningKind::RowTooLong,
+                },
+                line,
+            );
+        }
+        if let Some(sink) = &mut self.sink {
+            return (0..batch.rows()).try_for_each(|row| sink.row(&mut batch.row(row)));
+        }
+        rows.columns.add_batch(|index| batch.column(index))?;
+        for index in batch.missing() {
+            rows.columns.add_missing(index, 1);
+        }
+        Ok(())
+    }
+
+    /// All rows.
+    pub(crate) fn partial(self, format: Format, dialect: summary::Dialect) -> Result<Partial, Error> {
+        let Some(rows) = self.rows else {
+            return Err(Error::new(
+                ErrorKind::Empty,
+                "no header: the file is empty or holds only blank lines",
+            ));
+        };
+        if let Some(mut sink) = self.sink {
+            sink.finish()?;
+        }
+        Ok(rows.partial(format, Some(dialect)))
+    }
+}
+
+impl Sink for Table {
+    fn record(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        if let Some(repaired) = record.repaired {
+            self.note(repaired, record.position)?;
+        }
+        if !record.bytes.is_ascii() && record.fields().any(|field| str::from_utf8(field).is_err()) {
+            self.note(WarningKind::InvalidUtf8, record.position)?;
+        }
+        if memchr::memchr(0, record.bytes).is_some() {
+            self.note(WarningKind::NulBytes, record.position)?;
+        }
+        if self.rows.is_none() && !self.begin(record)? {
+            return Ok(());
+        }
+        if self.repeats && record.bytes == self.names.0 && record.ends == self.names.1 {
+            return self.note(WarningKind::RepeatedHeader, record.position);
+        }
+        let width = self.rows.as_ref().map_or(0, |rows| rows.columns.width());
+        let fields = record.ends.len();
+        let spare =
+            self.trailing && fields == width + 1 && record.fields().last().is_some_and(<[u8]>::is_empty);
+        if fields < width {
+            self.note(WarningKind::RowTooShort, record.position)?;
+        } else if fields > width && !spare {
+            self.note(WarningKind::RowTooLong, record.position)?;
+        }
+        self.take(record)
+    }
+
+    fn note(&mut self, kind: WarningKind, position: Position) -> Result<(), Error> {
+        if self.strict {
+            let message = format!("{}, and the file is read strictly", kind.sentence());
+            return Err(Error::new(ErrorKind::Malformed, message).at(position));
+        }
+        let warnings = self.rows.as_mut().map_or(&mut self.warnings, |rows| &mut rows.warnings);
+        warnings.note(kind, position.line);
+        Ok(())
+    }
+
+    fn width(&self) -> Option<usize> {
+        match &self.rows {
+            Some(rows) if !self.trailing => Some(rows.columns.width()),
+            _ => self.seen_width,
+        }
+    }
+}
