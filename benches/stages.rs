@@ -39,7 +39,7 @@ fn empty(width: usize) -> Columns {
 fn taken(tokens: &[Vec<&[u8]>]) -> Columns {
     let mut columns = empty(tokens.len());
     let words = |index: usize| tokens[index].iter().map(|token| Word::new(token));
-    columns.add_batch(words).expect("no sketch is needed");
+    columns.add_batch(words);
     columns
 }
 
@@ -96,8 +96,8 @@ fn aggregate(criterion: &mut Criterion) {
     group.bench_with_input("unique numbers in sketches", &unique, |bencher, unique| {
         let sizes = SketchSizes::for_columns(10, Limits::default().sketch_bytes_max);
         bencher.iter(|| {
-            let mut sketches = Sketches::new(&sizes, Syntax::Field);
-            unique.iter().for_each(|token| sketches.add(Word::new(token.as_bytes()), 1));
+            let mut sketches = Sketches::new(&sizes);
+            unique.iter().for_each(|token| sketches.add(Syntax::Field, Word::new(token.as_bytes()), 1));
             sketches
         });
     });
@@ -111,7 +111,11 @@ fn merge(criterion: &mut Criterion) {
         let part = taken(&columns(&bytes));
         group.bench_with_input(BenchmarkId::from_parameter(name), &part, |bencher, part| {
             let two = || (part.clone(), part.clone());
-            let merged = |(mut one, other): (Columns, Columns)| one.merge(other).map(|()| one);
+            let names: Vec<String> = (0..part.width()).map(|index| index.to_string()).collect();
+            let merged = |(mut one, other): (Columns, Columns)| {
+                one.merge_by_name(&mut names.clone(), 0, other, &names, 0);
+                one
+            };
             bencher.iter_batched(two, merged, BatchSize::SmallInput);
         });
     }

@@ -211,7 +211,7 @@ impl Tokens {
         let need = arena.unwrap_or(0)
             + entries.unwrap_or(0) * size_of::<Entry>()
             + slots.unwrap_or(0) * size_of::<u32>();
-        if need > room || self.arena.len() + long.len() > u32::MAX as usize || number >= u32::MAX as usize {
+        if need > room || self.arena.len() + long.len() > u32::MAX as usize || number >= FREE as usize {
             return Err(Full);
         }
         if let Some(capacity) = arena {
