@@ -26,7 +26,7 @@ use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 
 use crate::admit::Admit;
 use crate::budget::Budget;
-use crate::config::{Config, Worker};
+use crate::config::{Config, Kafka, Worker};
 use crate::download::Download;
 use crate::failure::{Failure, Kind, Stage};
 use crate::kafka::inspect::demand_topics;
@@ -73,21 +73,7 @@ async fn run_unheard(config: &Config, shutdown: impl Future<Output = ()>) -> Res
     if kafka.enable_producer {
         demand_topics(kafka, &[&kafka.result_topic, &kafka.dlq_topic]).await?;
     }
-    let (bounds, revoke_timeout) = (intake_bounds(worker), worker.revoke_timeout);
-    let (source, publish): (Source, Arc<dyn Work<Outcome, ()>>) = if kafka.exactly_once {
-        let (source, membership) = source::kafka::open_uncommitting(kafka, bounds, revoke_timeout).await?;
-        let intake = Arc::clone(&source.intake);
-        let publish = transaction::kafka::publish(kafka, worker.worker_type, intake, membership)?;
-        (source, Arc::new(publish))
-    } else {
-        let publish: Arc<dyn Work<Outcome, ()>> = match kafka.enable_producer {
-            true => {
-                Arc::new(publish::kafka::Publish::new(kafka, worker.worker_type, worker.publish_timeout)?)
-            }
-            false => Arc::new(publish::memory::Silent),
-        };
-        (source::kafka::open(kafka, bounds, revoke_timeout).await?, publish)
-    };
+    let (source, publish) = connect(kafka, worker).await?;
     let defaults = Defaults {
         source_bucket: config.storage.source_bucket.clone(),
         dest_bucket: config.storage.dest_bucket.clone(),
@@ -100,6 +86,29 @@ async fn run_unheard(config: &Config, shutdown: impl Future<Output = ()>) -> Res
         keep.end().await;
     }
     report
+}
+
+/// Joins the group, and connects the stage that publishes. Together, since with `KAFKA_EXACTLY_ONCE` the one commits what
+/// the other finishes.
+///
+/// # Errors
+/// When consumer or producer cannot be created.
+pub async fn connect(
+    kafka: &Kafka,
+    worker: &Worker,
+) -> Result<(Source, Arc<dyn Work<Outcome, ()>>), Failure> {
+    let (bounds, revoke_timeout) = (intake_bounds(worker), worker.revoke_timeout);
+    if kafka.exactly_once {
+        let (source, membership) = source::kafka::open_uncommitting(kafka, bounds, revoke_timeout).await?;
+        let intake = Arc::clone(&source.intake);
+        let publish = transaction::kafka::publish(kafka, worker.worker_type, intake, membership)?;
+        return Ok((source, Arc::new(publish)));
+    }
+    let publish: Arc<dyn Work<Outcome, ()>> = match kafka.enable_producer {
+        true => Arc::new(publish::kafka::Publish::new(kafka, worker.worker_type, worker.publish_timeout)?),
+        false => Arc::new(publish::memory::Silent),
+    };
+    Ok((source::kafka::open(kafka, bounds, revoke_timeout).await?, publish))
 }
 
 /// The stages over a storage, with the decoders of the [`parsers`] crate.
