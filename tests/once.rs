@@ -131,9 +131,12 @@ async fn a_worker_that_lost_its_partitions_cannot_commit_for_them() {
         let (wake, asleep) = watch::channel(true);
         let zombie = scene.worker(at, Mishap::Halt(asleep)).await;
         scene.strike().await;
-        let before = scene.results().len();
         let other = scene.crew.transactional(|inner| inner).await;
-        kit::eventually("the other one does what was the sleeper's", || scene.results().len() > before).await;
+        // The held ones, at 0, begin again without that.
+        kit::eventually("the other one begins what was the sleeper's", || {
+            scene.crew.dispatches.counts().iter().any(|((_, offset), count)| *offset > 0 && *count > 1)
+        })
+        .await;
         wake.send_replace(false);
         scene.finish().await;
         other.stop().await.unwrap();
@@ -142,6 +145,28 @@ async fn a_worker_that_lost_its_partitions_cannot_commit_for_them() {
         scene.assert_exactly_once(&format!("{at:?}"));
     }))
     .await;
+}
+
+/// What a worker is at is said before it is at it, also when transactions say it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_begins_before_a_transaction_has_said_so() {
+    let Some(broker) = apache() else { return };
+    let scene = Scene::set("said", broker, &[]).await;
+    let (go, waits) = watch::channel(true);
+    scene.trigger.arm();
+    let (at, trigger) = (Boundary::Commit, scene.trigger.clone());
+    let broken = |inner| Broken { inner, at, mishap: Mishap::Halt(waits), trigger };
+    let worker = scene.crew.transactional(broken).await;
+    kit::eventually("the first transaction", || scene.trigger.struck()).await;
+    // Everyone has had time to go too far.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+        assert_eq!(scene.crew.dispatches.tasks(), 0);
+    }
+    go.send_replace(false);
+    scene.client.wait_for_results(WAVE - PARTITIONS as usize).await;
+    scene.finish().await;
+    worker.stop().await.unwrap();
 }
 
 /// Two producers of one name: the older one is out, and its worker says so.
