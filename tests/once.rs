@@ -51,8 +51,11 @@ impl Scene {
 
     /// A worker that meets with something at a step, when it is time.
     async fn worker(&self, at: Boundary, mishap: Mishap) -> Worker {
-        let trigger = self.trigger.clone();
-        let worker = self.crew.transactional(|inner| Broken { inner, at, mishap, trigger }).await;
+        self.worker_of(|inner| Broken::around(inner, at, mishap, self.trigger.clone())).await
+    }
+
+    async fn worker_of<T: Transactions>(&self, wrap: impl FnOnce(KafkaTransactions) -> T) -> Worker {
+        let worker = self.crew.transactional(wrap).await;
         self.client.wait_for_results(WAVE - PARTITIONS as usize).await;
         worker
     }
@@ -129,12 +132,17 @@ async fn a_worker_that_lost_its_partitions_cannot_commit_for_them() {
     futures::future::join_all([Boundary::Offsets, Boundary::Commit].map(|at| async move {
         let scene = Scene::set("zombie", broker, &[("PIPELINE_REVOKE_TIMEOUT_MS", "200")]).await;
         let (wake, asleep) = watch::channel(true);
-        let zombie = scene.worker(at, Mishap::Halt(asleep)).await;
-        scene.strike().await;
+        let broken = |inner| Broken::around(inner, at, Mishap::Halt(asleep), scene.trigger.clone());
+        let zombie = scene.worker_of(|inner| Broken { least: WAVE / 2, ..broken(inner) }).await;
+        // All at once, so that a transaction has results of every partition.
+        scene.send((WAVE..2 * WAVE).map(|number| format!("{HELD}{number}.csv"))).await;
+        kit::eventually("all are held", || scene.crew.dispatches.tasks() == 2 * WAVE).await;
+        scene.trigger.arm();
+        scene.crew.release();
+        kit::eventually("the sleep", || scene.trigger.struck()).await;
         let other = scene.crew.transactional(|inner| inner).await;
-        // The held ones, at 0, begin again without that.
         kit::eventually("the other one begins what was the sleeper's", || {
-            scene.crew.dispatches.counts().iter().any(|((_, offset), count)| *offset > 0 && *count > 1)
+            scene.crew.dispatches.counts().values().any(|count| *count > 1)
         })
         .await;
         wake.send_replace(false);
@@ -154,8 +162,7 @@ async fn nothing_begins_before_a_transaction_has_said_so() {
     let scene = Scene::set("said", broker, &[]).await;
     let (go, waits) = watch::channel(true);
     scene.trigger.arm();
-    let (at, trigger) = (Boundary::Commit, scene.trigger.clone());
-    let broken = |inner| Broken { inner, at, mishap: Mishap::Halt(waits), trigger };
+    let broken = |inner| Broken::around(inner, Boundary::Commit, Mishap::Halt(waits), scene.trigger.clone());
     let worker = scene.crew.transactional(broken).await;
     kit::eventually("the first transaction", || scene.trigger.struck()).await;
     // Everyone has had time to go too far.
