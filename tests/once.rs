@@ -133,7 +133,7 @@ async fn a_worker_that_lost_its_partitions_cannot_commit_for_them() {
         let scene = Scene::set("zombie", broker, &[("PIPELINE_REVOKE_TIMEOUT_MS", "200")]).await;
         let (wake, asleep) = watch::channel(true);
         let broken = |inner| Broken::around(inner, at, Mishap::Halt(asleep), scene.trigger.clone());
-        let zombie = scene.worker_of(|inner| Broken { least: WAVE / 2, ..broken(inner) }).await;
+        let zombie = scene.worker_of(|inner| broken(inner).in_one_of(WAVE / 2)).await;
         // All at once, so that a transaction has results of every partition.
         scene.send((WAVE..2 * WAVE).map(|number| format!("{HELD}{number}.csv"))).await;
         kit::eventually("all are held", || scene.crew.dispatches.tasks() == 2 * WAVE).await;

@@ -66,7 +66,7 @@ pub struct Broken<T> {
     /// When it happens.
     trigger: Trigger,
     /// Only in a transaction of at least so many messages.
-    pub least: usize,
+    least: usize,
     sent: usize,
 }
 
@@ -74,6 +74,11 @@ impl<T> Broken<T> {
     /// Puts a mishap around `inner`.
     pub fn around(inner: T, at: Boundary, mishap: Mishap, trigger: Trigger) -> Broken<T> {
         Broken { inner, at, mishap, trigger, least: 0, sent: 0 }
+    }
+
+    /// Only in a transaction of at least so many messages.
+    pub fn in_one_of(self, least: usize) -> Broken<T> {
+        Broken { least, ..self }
     }
 
     fn pass(&self, boundary: Boundary) -> Result<(), Refused> {
