@@ -18,9 +18,9 @@ mod faults;
 mod generator;
 /// Summaries against pandas.
 mod golden;
-/// The program on Apache Kafka and the OBS server.
 /// The old system's guide: its commands, as they are written.
 mod guide;
+/// The program on Apache Kafka and the OBS server.
 mod live;
 /// The whole worker on librdkafka's mock cluster and the OBS server.
 mod mock;
@@ -32,6 +32,8 @@ mod order;
 mod path;
 /// Files that kill their worker.
 mod poison;
+/// Workers that come and go, stall, and lose their partitions; brokers that restart.
+mod rebalance;
 /// What was finished is not run again: on Apache Kafka, with workers in this process.
 mod replay;
 /// Huawei's own SDK on the other end.

@@ -6,6 +6,7 @@
 //! - a failure that may pass is tried again after a pause that doubles, a bounded number of times, and holds no
 //!   place in any stage meanwhile;
 //! - a fatal failure stops the worker; its task, and every other one in flight, stays unfinished;
+//! - a partition that stands still is told about, with what holds it;
 //! - shutdown ends intake, lets the work in flight end until the drain deadline, commits, and leaves the group.
 //!
 //! Never: a task's work on this loop.
@@ -21,7 +22,7 @@ use futures::stream::{self, FuturesUnordered};
 use futures::{FutureExt, StreamExt};
 use parsers::Limits;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 
 use crate::admit::Admit;
@@ -34,7 +35,7 @@ use crate::keep::Keep;
 use crate::parse::{CpuPool, Parse};
 use crate::path::{Bounds, Defaults, Outcome, Settled, Stages, Verdict, Work, path};
 use crate::publish;
-use crate::source::{self, Claim, Source};
+use crate::source::{self, Claim, Source, Stalls};
 use crate::storage::Storage;
 use crate::telemetry;
 use crate::transaction;
@@ -42,6 +43,9 @@ use crate::upload::Upload;
 
 /// How long the worker waits for the source to commit and leave, when the broker does not answer.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How often it is looked whether a partition stands still, in the time after which that is told.
+const LOOKS: u32 = 4;
 
 /// What a worker did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -163,6 +167,9 @@ pub async fn drive(
     let mut drained = pin!(intake.drained());
     let mut desk = Desk { worker, again, pauses: FuturesUnordered::new(), report: Report::default() };
     let mut phase = Phase::Running;
+    let mut stalls = Stalls::new(worker.stall_after);
+    let mut looks = interval((worker.stall_after / LOOKS).max(Duration::from_millis(1)));
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let outcome = loop {
         tokio::select! {
             // A shutdown must not starve; then verdicts, since they free places and intake only fills them.
@@ -178,6 +185,11 @@ pub async fn drive(
                 telemetry::drain_timed_out(intake.live());
                 intake.abandon();
                 phase = Phase::Abandoned;
+            }
+            _ = looks.tick() => {
+                for news in stalls.look(std::time::Instant::now(), intake.facts()) {
+                    telemetry::partition_watched(&news);
+                }
             }
             Some(settled) = settled.next() => {
                 if let Err(failure) = desk.settle(settled, phase == Phase::Running) {
@@ -322,6 +334,7 @@ fn pause(attempt: u32, bounds: RangeInclusive<Duration>, chance: f64) -> Duratio
 ///
 /// An outage is no try: its end must not find the tasks with none left.
 async fn rest(mut claim: Claim, pause: Duration, counted: bool) -> Claim {
+    claim.enter(Stage::Claim);
     let _ = timeout(pause, claim.leaving()).await;
     claim.attempt += u32::from(counted);
     claim

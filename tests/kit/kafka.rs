@@ -5,6 +5,7 @@
 //! where that is a failure.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -41,6 +42,8 @@ pub struct Apache {
     /// The listener with TLS and SASL; none on a broker that was only named.
     pub secure: Option<Secure>,
     process: Option<Child>,
+    /// The broker's own process, of which the other one takes care.
+    id: Option<u64>,
 }
 
 /// The listener with TLS and SASL.
@@ -63,7 +66,7 @@ pub fn apache() -> Option<&'static Apache> {
     static BROKER: OnceLock<Option<Apache>> = OnceLock::new();
     let broker = BROKER.get_or_init(|| {
         if let Ok(bootstrap) = std::env::var("PIPELINE_TEST_KAFKA") {
-            return Some(Apache { bootstrap, secure: None, process: None });
+            return Some(Apache { bootstrap, secure: None, process: None, id: None });
         }
         Apache::start()
             .inspect_err(|why| {
@@ -87,9 +90,32 @@ impl Apache {
     /// # Errors
     /// Why it cannot be had.
     pub fn start() -> Result<Apache, String> {
+        Apache::run(&[])
+    }
+
+    /// The same in a folder, which stays: whoever starts there again goes on with the same data, at the same address.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub fn start_in(folder: &Path) -> Result<Apache, String> {
+        Apache::run(&["--dir".as_ref(), folder.as_os_str()])
+    }
+
+    /// Ends it as a power failure does.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub fn kill(self) {
+        let id = self.id.expect("a broker of the test's own").to_string();
+        let killed = Command::new("kill").args(["-KILL", &id]).status().expect("kill should be there");
+        assert!(killed.success(), "the broker's process was there");
+    }
+
+    fn run(arguments: &[&OsStr]) -> Result<Apache, String> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/kafka");
         let mut process = Command::new(&script)
             .arg("run")
+            .args(arguments)
             // Held open: the broker ends when this process does, however it ends.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -110,6 +136,7 @@ impl Apache {
                 password: text("password"),
             }),
             process: Some(process),
+            id: ready["pid"].as_u64(),
         })
     }
 }
