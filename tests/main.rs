@@ -40,5 +40,7 @@ mod replay;
 mod sdk;
 /// The storage on the OBS server: signatures, faults, versions, keys.
 mod storage;
+/// Every way the storage fails × every request of a task.
+mod storage_faults;
 /// Rules of the house that a compiler does not know.
 mod tidy;
