@@ -14,6 +14,8 @@ mod dead_letters;
 mod dependencies;
 /// Every stage × every way to fail: what becomes of the task, and what is committed.
 mod faults;
+/// Disks that take no more, wherever there is a disk.
+mod full_disk;
 /// The commands that make tasks.
 mod generator;
 /// Summaries against pandas.

@@ -480,6 +480,8 @@ impl Bucket {
                 (Kind::Misconfigured, "; check OBS_SERVER, OBS_ACCESS_KEY and OBS_SECRET_KEY")
             }
             ErrorKind::ConditionNotMatch => (Kind::ObjectChanged, "; it was replaced meanwhile"),
+            // Of a folder. No task is to blame, and tries end nothing: as when the storage is away.
+            _ if answer::is_disk_full(&error) => (Kind::StorageDown, "; its disk is full, make room"),
             _ => (Kind::StorageUnavailable, ""),
         };
         let context = format!("could not {verb} {}/{key}{advice}", self.name);
