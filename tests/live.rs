@@ -285,25 +285,45 @@ async fn wrong_storage_credentials_stop_the_worker_and_commit_nothing() {
     assert_eq!(scene.client.lag(PARTITIONS).values().sum::<i64>(), 9);
 }
 
-/// The end is bounded even when the broker is gone.
+/// The end is bounded even when the broker is gone, also with results that wait for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn shutdown_ends_although_the_broker_is_gone() {
     if apache().is_none() {
         return;
     }
-    let broker = Apache::start().unwrap();
-    let scene = Scene::set("gone", &broker, 30).await;
-    let mut worker = scene.worker();
-    scene.client.wait_for_results(30).await;
-    drop(broker);
-    let begun = std::time::Instant::now();
-    worker.signal("TERM");
-    // Either everything was committed before, or the exit code says that it could not be.
-    worker.wait().await;
-    assert!(
-        begun.elapsed().as_secs() < 30,
-        "drain, last commit and leaving are bounded: {:?}",
-        begun.elapsed()
-    );
-    assert_eq!(worker.events("worker draining").len(), 1);
+    for exactly_once in ["false", "true"] {
+        let broker = Apache::start().unwrap();
+        let mut scene = Scene::set("gone", &broker, 30).await;
+        let brief = [("KAFKA_EXACTLY_ONCE", exactly_once), ("PIPELINE_DRAIN_TIMEOUT_MS", "5000")];
+        scene.variables = with(scene.variables, &brief);
+        // Five seconds: this one is done only when the broker is gone.
+        scene.server.faults().add(Fault::new(Op::Get, Effect::SlowBody(2)).on("00030/*"));
+        scene
+            .send_of(30..31, |_| {
+                (
+                    b"a
+1
+2
+3
+4
+"
+                    .to_vec(),
+                    "late.csv".to_owned(),
+                )
+            })
+            .await;
+        let mut worker = scene.worker();
+        scene.client.wait_for_results(30).await;
+        drop(broker);
+        let begun = std::time::Instant::now();
+        worker.signal("TERM");
+        // Either everything was committed before, or the exit code says that it could not be.
+        worker.wait().await;
+        assert!(
+            begun.elapsed().as_secs() < 30,
+            "drain, last commit and leaving are bounded: {:?}",
+            begun.elapsed()
+        );
+        assert_eq!(worker.events("worker draining").len(), 1);
+    }
 }

@@ -100,6 +100,10 @@ async fn results_are_seen_once_although_transactions_are_given_up() {
         scene.finish().await;
         worker.stop().await.unwrap();
         scene.assert_exactly_once(&format!("{at:?}"));
+        for partition in 0..PARTITIONS {
+            let end = (2 * WAVE / PARTITIONS as usize) as i64;
+            assert_eq!(scene.client.checkpoint(partition), (end, String::new()), "{at:?}: it left in peace");
+        }
         let repeated = scene.crew.dispatches.counts().into_values().filter(|count| *count > 1).count();
         assert_eq!(repeated, 0, "{at:?}: the results are repeated, not the work");
     }))

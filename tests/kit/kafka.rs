@@ -25,6 +25,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use serde_json::Value;
 
@@ -165,9 +166,14 @@ pub fn mock(topics: &Topics, partitions: i32) -> MockCluster<'static, DefaultPro
 
 /// The next `count` commits are refused in a way that the client repeats, in its own time.
 pub fn refuse_commits(cluster: &MockCluster<'_, DefaultProducerContext>, count: usize) {
-    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
     let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
     cluster.request_errors(RDKafkaApiKey::OffsetCommit, &vec![refusal; count]);
+}
+
+/// The next `count` questions for what was committed are refused in a way that the client does not repeat.
+pub fn refuse_restores(cluster: &MockCluster<'_, DefaultProducerContext>, count: usize) {
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::OffsetFetch, &vec![refusal; count]);
 }
 
 /// The names of one test's topics and group.

@@ -19,6 +19,8 @@ fn consumer() -> Arc<BaseConsumer<Context>> {
     let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100, deaths_max: 3 });
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", "127.0.0.1:1").set("group.id", "no-broker");
+    // So long its end waits for a coordinator.
+    config.set("session.timeout.ms", "100").set("heartbeat.interval.ms", "10");
     let consumer: BaseConsumer<Context> =
         config.create_with_context(Context::new(intake, HOUR, 3, true)).unwrap();
     for id in [0, 1] {
