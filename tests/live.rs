@@ -1,74 +1,13 @@
 //! The program on Apache Kafka and the OBS server: the promises that only a real broker can prove.
 
-use std::collections::BTreeMap;
-
-use kit::dataset::{good_samples, sample};
-use kit::kafka::{Apache, Client, Topics, apache};
-use kit::live::{variables, with};
-use kit::obs::{Effect, Fault, ObsServer, Op, Options};
+use kit::dataset::sample;
+use kit::kafka::{Apache, apache};
+use kit::live::{PARTITIONS, Scene, results_by_task, stop, with};
+use kit::obs::{Effect, Fault, Op};
 use kit::program::Program;
 use pipeline::commit::Metadata;
-use pipeline::publish::{ResultMessage, ResultStatus};
 use pipeline::task::NextOffset;
 use serde_json::json;
-
-const PARTITIONS: i32 = 3;
-
-/// A broker's topics, a server's buckets, and so many tasks over the real files of the sample datasets.
-struct Scene {
-    client: Client,
-    server: ObsServer,
-    variables: Vec<(String, String)>,
-}
-
-impl Scene {
-    async fn set(test: &str, broker: &Apache, tasks: usize) -> Scene {
-        let topics = Topics::new(test);
-        let server =
-            ObsServer::start(Options { buckets: vec!["in".into(), "out".into()], ..Options::default() })
-                .await;
-        let client = Client::new(&broker.bootstrap, &topics);
-        client.create_topics(PARTITIONS).await;
-        let variables = variables(&broker.bootstrap, &topics, &server);
-        let scene = Scene { client, server, variables };
-        scene.send(0..tasks).await;
-        scene
-    }
-
-    /// One task a number, each with an object of its own, taken from the samples in turn.
-    async fn send(&self, numbers: std::ops::Range<usize>) {
-        let samples: Vec<_> = good_samples().into_iter().map(|name| (sample(&name), name)).collect();
-        let messages: Vec<String> = numbers
-            .map(|number| {
-                let (bytes, name) = &samples[number % samples.len()];
-                let key = format!("{number:05}/{name}");
-                self.server.put("in", &key, bytes.clone());
-                json!({ "key": key, "size": bytes.len() }).to_string()
-            })
-            .collect();
-        self.client.send(&messages, PARTITIONS).await;
-    }
-
-    fn worker(&self) -> Program {
-        Program::start(&["run"], &self.variables)
-    }
-}
-
-/// How many results each task has, by partition and offset.
-fn results_by_task(results: &[ResultMessage]) -> BTreeMap<(i32, i64), usize> {
-    let mut counts = BTreeMap::new();
-    for result in results {
-        assert_eq!(result.status, ResultStatus::Success, "{result:?}");
-        *counts.entry((result.task.partition, result.task.offset)).or_insert(0) += 1;
-    }
-    counts
-}
-
-async fn stop(mut worker: Program) {
-    worker.signal("TERM");
-    let status = worker.wait().await;
-    assert!(status.success(), "{status}: {}", worker.lines().join("\n"));
-}
 
 /// 1,000 tasks, 3 partitions, 2 processes: each task exactly one result, lag 0, and a second run does nothing.
 #[tokio::test(flavor = "multi_thread")]
@@ -346,25 +285,45 @@ async fn wrong_storage_credentials_stop_the_worker_and_commit_nothing() {
     assert_eq!(scene.client.lag(PARTITIONS).values().sum::<i64>(), 9);
 }
 
-/// The end is bounded even when the broker is gone.
+/// The end is bounded even when the broker is gone, also with results that wait for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn shutdown_ends_although_the_broker_is_gone() {
     if apache().is_none() {
         return;
     }
-    let broker = Apache::start().unwrap();
-    let scene = Scene::set("gone", &broker, 30).await;
-    let mut worker = scene.worker();
-    scene.client.wait_for_results(30).await;
-    drop(broker);
-    let begun = std::time::Instant::now();
-    worker.signal("TERM");
-    // Either everything was committed before, or the exit code says that it could not be.
-    worker.wait().await;
-    assert!(
-        begun.elapsed().as_secs() < 30,
-        "drain, last commit and leaving are bounded: {:?}",
-        begun.elapsed()
-    );
-    assert_eq!(worker.events("worker draining").len(), 1);
+    for exactly_once in ["false", "true"] {
+        let broker = Apache::start().unwrap();
+        let mut scene = Scene::set("gone", &broker, 30).await;
+        let brief = [("KAFKA_EXACTLY_ONCE", exactly_once), ("PIPELINE_DRAIN_TIMEOUT_MS", "5000")];
+        scene.variables = with(scene.variables, &brief);
+        // Five seconds: this one is done only when the broker is gone.
+        scene.server.faults().add(Fault::new(Op::Get, Effect::SlowBody(2)).on("00030/*"));
+        scene
+            .send_of(30..31, |_| {
+                (
+                    b"a
+1
+2
+3
+4
+"
+                    .to_vec(),
+                    "late.csv".to_owned(),
+                )
+            })
+            .await;
+        let mut worker = scene.worker();
+        scene.client.wait_for_results(30).await;
+        drop(broker);
+        let begun = std::time::Instant::now();
+        worker.signal("TERM");
+        // Either everything was committed before, or the exit code says that it could not be.
+        worker.wait().await;
+        assert!(
+            begun.elapsed().as_secs() < 30,
+            "drain, last commit and leaving are bounded: {:?}",
+            begun.elapsed()
+        );
+        assert_eq!(worker.events("worker draining").len(), 1);
+    }
 }

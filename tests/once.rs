@@ -51,8 +51,11 @@ impl Scene {
 
     /// A worker that meets with something at a step, when it is time.
     async fn worker(&self, at: Boundary, mishap: Mishap) -> Worker {
-        let trigger = self.trigger.clone();
-        let worker = self.crew.transactional(|inner| Broken { inner, at, mishap, trigger }).await;
+        self.worker_of(|inner| Broken::around(inner, at, mishap, self.trigger.clone())).await
+    }
+
+    async fn worker_of<T: Transactions>(&self, wrap: impl FnOnce(KafkaTransactions) -> T) -> Worker {
+        let worker = self.crew.transactional(wrap).await;
         self.client.wait_for_results(WAVE - PARTITIONS as usize).await;
         worker
     }
@@ -97,6 +100,10 @@ async fn results_are_seen_once_although_transactions_are_given_up() {
         scene.finish().await;
         worker.stop().await.unwrap();
         scene.assert_exactly_once(&format!("{at:?}"));
+        for partition in 0..PARTITIONS {
+            let end = (2 * WAVE / PARTITIONS as usize) as i64;
+            assert_eq!(scene.client.checkpoint(partition), (end, String::new()), "{at:?}: it left in peace");
+        }
         let repeated = scene.crew.dispatches.counts().into_values().filter(|count| *count > 1).count();
         assert_eq!(repeated, 0, "{at:?}: the results are repeated, not the work");
     }))
@@ -129,11 +136,19 @@ async fn a_worker_that_lost_its_partitions_cannot_commit_for_them() {
     futures::future::join_all([Boundary::Offsets, Boundary::Commit].map(|at| async move {
         let scene = Scene::set("zombie", broker, &[("PIPELINE_REVOKE_TIMEOUT_MS", "200")]).await;
         let (wake, asleep) = watch::channel(true);
-        let zombie = scene.worker(at, Mishap::Halt(asleep)).await;
-        scene.strike().await;
-        let before = scene.results().len();
+        let broken = |inner| Broken::around(inner, at, Mishap::Halt(asleep), scene.trigger.clone());
+        let zombie = scene.worker_of(|inner| broken(inner).in_one_of(WAVE / 2)).await;
+        // All at once, so that a transaction has results of every partition.
+        scene.send((WAVE..2 * WAVE).map(|number| format!("{HELD}{number}.csv"))).await;
+        kit::eventually("all are held", || scene.crew.dispatches.tasks() == 2 * WAVE).await;
+        scene.trigger.arm();
+        scene.crew.release();
+        kit::eventually("the sleep", || scene.trigger.struck()).await;
         let other = scene.crew.transactional(|inner| inner).await;
-        kit::eventually("the other one does what was the sleeper's", || scene.results().len() > before).await;
+        kit::eventually("the other one begins what was the sleeper's", || {
+            scene.crew.dispatches.counts().values().any(|count| *count > 1)
+        })
+        .await;
         wake.send_replace(false);
         scene.finish().await;
         other.stop().await.unwrap();
@@ -142,6 +157,27 @@ async fn a_worker_that_lost_its_partitions_cannot_commit_for_them() {
         scene.assert_exactly_once(&format!("{at:?}"));
     }))
     .await;
+}
+
+/// What a worker is at is said before it is at it, also when transactions say it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_begins_before_a_transaction_has_said_so() {
+    let Some(broker) = apache() else { return };
+    let scene = Scene::set("said", broker, &[]).await;
+    let (go, waits) = watch::channel(true);
+    scene.trigger.arm();
+    let broken = |inner| Broken::around(inner, Boundary::Commit, Mishap::Halt(waits), scene.trigger.clone());
+    let worker = scene.crew.transactional(broken).await;
+    kit::eventually("the first transaction", || scene.trigger.struck()).await;
+    // Everyone has had time to go too far.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+        assert_eq!(scene.crew.dispatches.tasks(), 0);
+    }
+    go.send_replace(false);
+    scene.client.wait_for_results(WAVE - PARTITIONS as usize).await;
+    scene.finish().await;
+    worker.stop().await.unwrap();
 }
 
 /// Two producers of one name: the older one is out, and its worker says so.

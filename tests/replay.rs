@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kit::crew::{Crew, HELD};
-use kit::kafka::{Apache, Client, Topics, apache, mock};
+use kit::kafka::{Apache, Client, Topics, apache, mock, refuse_restores};
 use kit::rig::task;
 use pipeline::commit::Metadata;
 use pipeline::task::NextOffset;
@@ -145,4 +145,23 @@ async fn metadata_that_is_no_text_is_ignored() {
     client.wait_for_no_lag(1).await;
     worker.stop().await.unwrap();
     assert_eq!(crew.dispatches.counts(), BTreeMap::from([((0, 1), 1)]));
+}
+
+/// A broker that does not tell at once what was committed is asked again: nothing begins without that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_does_not_tell_what_was_committed_is_asked_again() {
+    let topics = Topics::new("untold");
+    let cluster = mock(&topics, 1);
+    let client = Client::new(&cluster.bootstrap_servers(), &topics);
+    client.send(&["a.csv", "b.csv", "c.csv"].map(task), 1).await;
+    let finished = [1].into_iter().map(pipeline::task::Offset).collect();
+    let text = Metadata { finished, ..Metadata::default() }.encode(NextOffset(0));
+    client.commit(0, 0, text.as_bytes());
+    refuse_restores(&cluster, 2);
+    let crew = Crew::new(&cluster.bootstrap_servers(), &topics, &[]);
+    let worker = crew.worker().await;
+    kit::eventually("the last one", || crew.dispatches.counts().contains_key(&(0, 2))).await;
+    client.wait_for_no_lag(1).await;
+    worker.stop().await.unwrap();
+    assert_eq!(crew.dispatches.counts(), BTreeMap::from([((0, 0), 1), ((0, 2), 1)]));
 }

@@ -329,6 +329,16 @@ impl Ledger {
         self.partitions.get(partition).is_some_and(|receipts| receipts.unfinished.contains(&offset))
     }
 
+    /// The lowest received offset that is unfinished: what the committable position waits for.
+    pub fn lowest_unfinished(&self, partition: &Partition) -> Option<Offset> {
+        self.partitions.get(partition)?.unfinished.first().copied()
+    }
+
+    /// Everything below was received, or is not for this worker. `None` until something was received or restored.
+    pub fn received(&self, partition: &Partition) -> Option<NextOffset> {
+        self.partitions.get(partition)?.received
+    }
+
     /// The number of received offsets that are unfinished.
     pub fn unfinished(&self, partition: &Partition) -> usize {
         self.partitions.get(partition).map_or(0, |receipts| receipts.unfinished.len())

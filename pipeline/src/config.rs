@@ -246,6 +246,9 @@ pub struct Worker {
     pub upload_timeout: Duration,
     /// `PIPELINE_PUBLISH_TIMEOUT_MS`: until the broker confirmed one result.
     pub publish_timeout: Duration,
+    /// `PIPELINE_STALL_AFTER_MS`: a partition with lag that does not move for so long is told about. Longer than a
+    /// download or an upload with its tries may take, so that what is told wants a look.
+    pub stall_after: Duration,
     /// What is left on this machine's disk for people to look at.
     pub keep: Keep,
     /// How results name this worker.

@@ -224,6 +224,7 @@ impl<T: Send + 'static> Carried<T> {
         work: &Arc<dyn Work<T, U>>,
     ) -> impl Future<Output = Carried<U>> + use<T, U> {
         let Carried { claim, job, state } = self;
+        claim.enter(stage);
         // What has not begun when its partition leaves does not begin.
         let begins =
             claim.hold() == Hold::Held || (claim.hold() == Hold::Leaving && stage != Stage::Download);

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::commit::{
     Checkpoint, Fenced, Generation, Ledger, METADATA_BYTES_MAX, Metadata, Refused, Ticket, Watch,
 };
-use crate::failure::Failure;
+use crate::failure::{Failure, Stage};
 use crate::message::Message;
 use crate::task::{NextOffset, Offset, Partition, Position};
 
@@ -30,8 +30,12 @@ mod ahead;
 mod gate;
 pub mod kafka;
 pub mod memory;
+mod stall;
+mod trace;
 
 pub use ahead::Ahead;
+pub use stall::{Facts, Holder, News, Stalls};
+use trace::{Reach, Trace};
 
 /// The bounds of the intake.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +87,7 @@ pub struct Claim {
     pub condemned: Option<u32>,
     ticket: Ticket,
     hold: watch::Receiver<Hold>,
+    trace: Arc<Trace>,
     place: Place,
 }
 
@@ -95,6 +100,11 @@ impl Claim {
     /// The assignment under which it was received.
     pub fn generation(&self) -> Generation {
         self.ticket.generation()
+    }
+
+    /// Its task is in this stage now.
+    pub fn enter(&self, stage: Stage) {
+        self.trace.enter(stage, self.attempt);
     }
 
     /// Books the task as finished: its outcome is confirmed.
@@ -133,6 +143,7 @@ impl Claim {
 struct Place {
     intake: Arc<Intake>,
     partition: Partition,
+    offset: Offset,
     generation: Generation,
 }
 
@@ -143,7 +154,7 @@ impl Drop for Place {
         if let Some(assignment) = state.assignments.get_mut(&self.partition)
             && assignment.generation == self.generation
         {
-            assignment.live -= 1;
+            assignment.live.remove(&self.offset);
         }
         drop(state);
         self.intake.notify();
@@ -176,7 +187,10 @@ struct State {
 struct Assignment {
     generation: Generation,
     hold: watch::Sender<Hold>,
-    live: usize,
+    live: BTreeMap<Offset, Arc<Trace>>,
+    /// What the broker has confirmed, or had from before.
+    committed: Option<NextOffset>,
+    reach: Option<Reach>,
     window_full: bool,
     metadata_full: bool,
 }
@@ -251,7 +265,9 @@ impl Intake {
         let assignment = Assignment {
             generation,
             hold: watch::channel(Hold::Held).0,
-            live: 0,
+            live: BTreeMap::new(),
+            committed: None,
+            reach: None,
             window_full: false,
             metadata_full: false,
         };
@@ -265,6 +281,7 @@ impl Intake {
     /// A partition that was just assigned goes on where a commit ended: see [`Ledger::restore`].
     pub fn restore(&self, partition: &Partition, next: NextOffset, metadata: Metadata) {
         self.lock().ledger.restore(partition, next, metadata);
+        self.see_committed(partition, next);
     }
 
     /// What is said of a partition in its commits.
@@ -302,8 +319,9 @@ impl Intake {
             }
         }
         loop {
-            let live =
-                |partition| state.assignments.get(partition).is_some_and(|assignment| assignment.live > 0);
+            let live = |partition| {
+                state.assignments.get(partition).is_some_and(|assignment| !assignment.live.is_empty())
+            };
             let untold = |partition| told && !state.is_told(partition);
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || !partitions.iter().any(|partition| live(partition) || untold(partition)) {
@@ -342,16 +360,17 @@ impl Intake {
         if !state.open {
             return Err(Refused::Closed);
         }
-        let partition = position.partition.clone();
+        let (partition, offset) = (position.partition.clone(), position.offset);
         let ticket = state.ledger.receive(position)?;
         let generation = ticket.generation();
         state.live += 1;
         let assignment = state.assignments.get_mut(&partition).ok_or(Refused::NotAssigned)?;
-        assignment.live += 1;
+        let trace = Arc::new(Trace::new(Arc::clone(&message)));
+        assignment.live.insert(offset, Arc::clone(&trace));
         let hold = assignment.hold.subscribe();
-        let place = Place { intake: Arc::clone(self), partition, generation };
+        let place = Place { intake: Arc::clone(self), partition, offset, generation };
         drop(state);
-        Ok(Claim { message, attempt: 1, condemned: None, ticket, hold, place })
+        Ok(Claim { message, attempt: 1, condemned: None, ticket, hold, trace, place })
     }
 
     /// The partitions that must not deliver now: a bound is reached, or intake has ended. With hysteresis,

@@ -22,8 +22,8 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 use opendal::layers::{RetryLayer, TimeoutLayer};
-use opendal::services::{Fs, Memory, Obs, S3};
-use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator};
+use opendal::services::{Fs, Memory, S3};
+use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator, Writer};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use tokio_util::sync::CancellationToken;
 
@@ -196,7 +196,7 @@ impl Storage {
                 self.credentials.current().map_err(|failure| Failure { stage, ..failure })?;
                 let transport = self.obs_transport(&endpoint, &bucket);
                 lister = Some(list::Obs::new(transport.clone(), &prefix));
-                open_obs(transport, &endpoint, &bucket, &prefix)
+                obs::open(transport, &endpoint, &bucket, &prefix)
             }
             Location::S3 { bucket, prefix } => self.open_s3(&bucket, &prefix),
             Location::Folder(path) => {
@@ -268,21 +268,11 @@ impl Storage {
     }
 }
 
-fn open_obs(
-    transport: HttpTransporter,
-    endpoint: &Endpoint,
-    bucket: &str,
-    prefix: &str,
-) -> opendal::Result<Operator> {
-    let context = OperationContext::new().with_http_transport(transport);
-    // Address and keys are placeholders: the transport routes and signs every request itself.
-    let backend = Obs::default()
-        .endpoint(&format!("{}://{bucket}.{}", endpoint.scheme, endpoint.host))
-        .bucket(bucket)
-        .root(prefix)
-        .access_key_id("signed-by-the-transport")
-        .secret_access_key("signed-by-the-transport");
-    Ok(Operator::new(backend)?.with_context(context))
+/// Forgets what was begun. An answer that says neither yes nor no is asked for once more: what stays is paid for.
+async fn abort(writer: &mut Writer) {
+    if writer.abort().await.is_err() {
+        let _ = writer.abort().await;
+    }
 }
 
 impl Bucket {
@@ -421,12 +411,12 @@ impl Bucket {
         while !rest.is_empty() && !left.is_cancelled() {
             let chunk = rest.split_to(rest.len().min(CHUNK_BYTES));
             if let Err(error) = writer.write(chunk).await {
-                let _ = writer.abort().await;
+                abort(&mut writer).await;
                 return Err(explain(error).await);
             }
         }
         if left.is_cancelled() {
-            let _ = writer.abort().await;
+            abort(&mut writer).await;
             return Err(Failure::new(Stage::Upload, Kind::Cancelled, "the upload was given up"));
         }
         let etag = match writer.close().await {
@@ -436,7 +426,7 @@ impl Bucket {
                 self.stat(key, Stage::Upload).await?.etag
             }
             Err(error) => {
-                let _ = writer.abort().await;
+                abort(&mut writer).await;
                 return Err(explain(error).await);
             }
         };
@@ -490,6 +480,8 @@ impl Bucket {
                 (Kind::Misconfigured, "; check OBS_SERVER, OBS_ACCESS_KEY and OBS_SECRET_KEY")
             }
             ErrorKind::ConditionNotMatch => (Kind::ObjectChanged, "; it was replaced meanwhile"),
+            // Of a folder. No task is to blame, and tries end nothing: as when the storage is away.
+            _ if answer::is_disk_full(&error) => (Kind::StorageDown, "; its disk is full, make room"),
             _ => (Kind::StorageUnavailable, ""),
         };
         let context = format!("could not {verb} {}/{key}{advice}", self.name);

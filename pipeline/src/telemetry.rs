@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::path::{Job, Success};
-use crate::task::{NextOffset, Partition, Position};
+use crate::source::{Holder, News};
+use crate::task::{NextOffset, Offset, Partition, Position};
 
 pub mod format;
 
@@ -176,6 +177,42 @@ pub fn partitions_revoked(partitions: &[Partition], lost: bool) {
 #[track_caller]
 pub fn rebalance_failed(error: &impl Display) {
     event!(error, "rebalance", "rebalance failed", error = %error);
+}
+
+/// A partition with lag stands still, or goes on after that was told.
+#[track_caller]
+pub fn partition_watched(news: &News) {
+    let (partition, facts, stalled) = match news {
+        News::Stalled(partition, facts, stalled) => (partition, facts, stalled),
+        News::GoesOn(partition, stalled) => {
+            let stalled_ms = stalled.as_millis() as u64;
+            event!(info, "watch", "partition goes on", partition = %partition, stalled_ms);
+            return;
+        }
+    };
+    let task = |offset: &Offset| format!("{partition}@{}", offset.0);
+    let (held_by, task, file_key, stage, attempt) = match &facts.holder {
+        Holder::Task { offset, stage, attempt, key } => {
+            ("task", Some(task(offset)), key.as_deref(), Some(stage.as_str()), Some(*attempt))
+        }
+        Holder::Nobody { offset } => ("nobody", Some(task(offset)), None, None, None),
+        Holder::Commit => ("commit", None, None, None, None),
+        Holder::Messages => ("messages", None, None, None, None),
+    };
+    event!(
+        warn,
+        "watch",
+        "partition stands still",
+        partition = %partition,
+        lag = facts.lag,
+        committed = facts.committed.map(|next| next.0),
+        stalled_ms = stalled.as_millis() as u64,
+        held_by,
+        task,
+        file_key,
+        stage,
+        attempt
+    );
 }
 
 /// A commit was refused; it is asked for again.

@@ -6,6 +6,7 @@
 //! - a failure that may pass is tried again after a pause that doubles, a bounded number of times, and holds no
 //!   place in any stage meanwhile;
 //! - a fatal failure stops the worker; its task, and every other one in flight, stays unfinished;
+//! - a partition that stands still is told about, with what holds it;
 //! - shutdown ends intake, lets the work in flight end until the drain deadline, commits, and leaves the group.
 //!
 //! Never: a task's work on this loop.
@@ -21,12 +22,12 @@ use futures::stream::{self, FuturesUnordered};
 use futures::{FutureExt, StreamExt};
 use parsers::Limits;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 
 use crate::admit::Admit;
 use crate::budget::Budget;
-use crate::config::{Config, Worker};
+use crate::config::{Config, Kafka, Worker};
 use crate::download::Download;
 use crate::failure::{Failure, Kind, Stage};
 use crate::kafka::inspect::demand_topics;
@@ -34,7 +35,7 @@ use crate::keep::Keep;
 use crate::parse::{CpuPool, Parse};
 use crate::path::{Bounds, Defaults, Outcome, Settled, Stages, Verdict, Work, path};
 use crate::publish;
-use crate::source::{self, Claim, Source};
+use crate::source::{self, Claim, Source, Stalls};
 use crate::storage::Storage;
 use crate::telemetry;
 use crate::transaction;
@@ -42,6 +43,9 @@ use crate::upload::Upload;
 
 /// How long the worker waits for the source to commit and leave, when the broker does not answer.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How often it is looked whether a partition stands still, in the time after which that is told.
+const LOOKS: u32 = 4;
 
 /// What a worker did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,21 +77,7 @@ async fn run_unheard(config: &Config, shutdown: impl Future<Output = ()>) -> Res
     if kafka.enable_producer {
         demand_topics(kafka, &[&kafka.result_topic, &kafka.dlq_topic]).await?;
     }
-    let (bounds, revoke_timeout) = (intake_bounds(worker), worker.revoke_timeout);
-    let (source, publish): (Source, Arc<dyn Work<Outcome, ()>>) = if kafka.exactly_once {
-        let (source, membership) = source::kafka::open_uncommitting(kafka, bounds, revoke_timeout).await?;
-        let intake = Arc::clone(&source.intake);
-        let publish = transaction::kafka::publish(kafka, worker.worker_type, intake, membership)?;
-        (source, Arc::new(publish))
-    } else {
-        let publish: Arc<dyn Work<Outcome, ()>> = match kafka.enable_producer {
-            true => {
-                Arc::new(publish::kafka::Publish::new(kafka, worker.worker_type, worker.publish_timeout)?)
-            }
-            false => Arc::new(publish::memory::Silent),
-        };
-        (source::kafka::open(kafka, bounds, revoke_timeout).await?, publish)
-    };
+    let (source, publish) = connect(kafka, worker).await?;
     let defaults = Defaults {
         source_bucket: config.storage.source_bucket.clone(),
         dest_bucket: config.storage.dest_bucket.clone(),
@@ -100,6 +90,29 @@ async fn run_unheard(config: &Config, shutdown: impl Future<Output = ()>) -> Res
         keep.end().await;
     }
     report
+}
+
+/// Joins the group, and connects the stage that publishes. Together, since with `KAFKA_EXACTLY_ONCE` the one commits what
+/// the other finishes.
+///
+/// # Errors
+/// When consumer or producer cannot be created.
+pub async fn connect(
+    kafka: &Kafka,
+    worker: &Worker,
+) -> Result<(Source, Arc<dyn Work<Outcome, ()>>), Failure> {
+    let (bounds, revoke_timeout) = (intake_bounds(worker), worker.revoke_timeout);
+    if kafka.exactly_once {
+        let (source, membership) = source::kafka::open_uncommitting(kafka, bounds, revoke_timeout).await?;
+        let intake = Arc::clone(&source.intake);
+        let publish = transaction::kafka::publish(kafka, worker.worker_type, intake, membership)?;
+        return Ok((source, Arc::new(publish)));
+    }
+    let publish: Arc<dyn Work<Outcome, ()>> = match kafka.enable_producer {
+        true => Arc::new(publish::kafka::Publish::new(kafka, worker.worker_type, worker.publish_timeout)?),
+        false => Arc::new(publish::memory::Silent),
+    };
+    Ok((source::kafka::open(kafka, bounds, revoke_timeout).await?, publish))
 }
 
 /// The stages over a storage, with the decoders of the [`parsers`] crate.
@@ -154,6 +167,9 @@ pub async fn drive(
     let mut drained = pin!(intake.drained());
     let mut desk = Desk { worker, again, pauses: FuturesUnordered::new(), report: Report::default() };
     let mut phase = Phase::Running;
+    let mut stalls = Stalls::new(worker.stall_after);
+    let mut looks = interval((worker.stall_after / LOOKS).max(Duration::from_millis(1)));
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let outcome = loop {
         tokio::select! {
             // A shutdown must not starve; then verdicts, since they free places and intake only fills them.
@@ -169,6 +185,11 @@ pub async fn drive(
                 telemetry::drain_timed_out(intake.live());
                 intake.abandon();
                 phase = Phase::Abandoned;
+            }
+            _ = looks.tick() => {
+                for news in stalls.look(std::time::Instant::now(), intake.facts()) {
+                    telemetry::partition_watched(&news);
+                }
             }
             Some(settled) = settled.next() => {
                 if let Err(failure) = desk.settle(settled, phase == Phase::Running) {
@@ -313,6 +334,7 @@ fn pause(attempt: u32, bounds: RangeInclusive<Duration>, chance: f64) -> Duratio
 ///
 /// An outage is no try: its end must not find the tasks with none left.
 async fn rest(mut claim: Claim, pause: Duration, counted: bool) -> Claim {
+    claim.enter(Stage::Claim);
     let _ = timeout(pause, claim.leaving()).await;
     claim.attempt += u32::from(counted);
     claim

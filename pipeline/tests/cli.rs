@@ -195,6 +195,7 @@ const WRONG: &[(&str, &str)] = &[
     ("PIPELINE_MEMORY_MAX", "1 elephant"),
     ("PIPELINE_ATTEMPTS_MAX", "0"),
     ("PIPELINE_DEATHS_MAX", "0"),
+    ("PIPELINE_STALL_AFTER_MS", "0"),
     ("PIPELINE_RETRY_MIN_MS", "0"),
     ("PIPELINE_RETRY_MAX_MS", "1"),
     ("PIPELINE_DRAIN_TIMEOUT_MS", "soon"),

@@ -58,18 +58,32 @@ impl Trigger {
 /// Transactions with a mishap.
 pub struct Broken<T> {
     /// The real ones.
-    pub inner: T,
+    inner: T,
     /// Where it happens.
-    pub at: Boundary,
+    at: Boundary,
     /// What happens.
-    pub mishap: Mishap,
+    mishap: Mishap,
     /// When it happens.
-    pub trigger: Trigger,
+    trigger: Trigger,
+    /// Only in a transaction of at least so many messages.
+    least: usize,
+    sent: usize,
 }
 
 impl<T> Broken<T> {
+    /// Puts a mishap around `inner`.
+    pub fn around(inner: T, at: Boundary, mishap: Mishap, trigger: Trigger) -> Broken<T> {
+        Broken { inner, at, mishap, trigger, least: 0, sent: 0 }
+    }
+
+    /// Only in a transaction of at least so many messages.
+    pub fn in_one_of(self, least: usize) -> Broken<T> {
+        Broken { least, ..self }
+    }
+
     fn pass(&self, boundary: Boundary) -> Result<(), Refused> {
-        if self.at != boundary || !self.trigger.armed.swap(false, Ordering::SeqCst) {
+        if self.at != boundary || self.sent < self.least || !self.trigger.armed.swap(false, Ordering::SeqCst)
+        {
             return Ok(());
         }
         self.trigger.struck.store(true, Ordering::SeqCst);
@@ -102,13 +116,16 @@ impl<T: Transactions> Transactions for Broken<T> {
     }
 
     fn begin(&mut self) -> Result<(), Refused> {
+        self.sent = 0;
         self.inner.begin()?;
         self.pass(Boundary::Begin)
     }
 
     fn send(&mut self, to: Topic, message: &Message) -> Result<(), Refused> {
         self.pass(Boundary::Send)?;
-        self.inner.send(to, message)
+        self.inner.send(to, message)?;
+        self.sent += 1;
+        Ok(())
     }
 
     fn offsets(

@@ -5,6 +5,7 @@
 //! where that is a failure.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -24,6 +25,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use serde_json::Value;
 
@@ -41,6 +43,8 @@ pub struct Apache {
     /// The listener with TLS and SASL; none on a broker that was only named.
     pub secure: Option<Secure>,
     process: Option<Child>,
+    /// The broker's own process, of which the other one takes care.
+    id: Option<u64>,
 }
 
 /// The listener with TLS and SASL.
@@ -63,7 +67,7 @@ pub fn apache() -> Option<&'static Apache> {
     static BROKER: OnceLock<Option<Apache>> = OnceLock::new();
     let broker = BROKER.get_or_init(|| {
         if let Ok(bootstrap) = std::env::var("PIPELINE_TEST_KAFKA") {
-            return Some(Apache { bootstrap, secure: None, process: None });
+            return Some(Apache { bootstrap, secure: None, process: None, id: None });
         }
         Apache::start()
             .inspect_err(|why| {
@@ -87,9 +91,32 @@ impl Apache {
     /// # Errors
     /// Why it cannot be had.
     pub fn start() -> Result<Apache, String> {
+        Apache::run(&[])
+    }
+
+    /// The same in a folder, which stays: whoever starts there again goes on with the same data, at the same address.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub fn start_in(folder: &Path) -> Result<Apache, String> {
+        Apache::run(&["--dir".as_ref(), folder.as_os_str()])
+    }
+
+    /// Ends it as a power failure does.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub fn kill(self) {
+        let id = self.id.expect("a broker of the test's own").to_string();
+        let killed = Command::new("kill").args(["-KILL", &id]).status().expect("kill should be there");
+        assert!(killed.success(), "the broker's process was there");
+    }
+
+    fn run(arguments: &[&OsStr]) -> Result<Apache, String> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/kafka");
         let mut process = Command::new(&script)
             .arg("run")
+            .args(arguments)
             // Held open: the broker ends when this process does, however it ends.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -110,6 +137,7 @@ impl Apache {
                 password: text("password"),
             }),
             process: Some(process),
+            id: ready["pid"].as_u64(),
         })
     }
 }
@@ -138,9 +166,14 @@ pub fn mock(topics: &Topics, partitions: i32) -> MockCluster<'static, DefaultPro
 
 /// The next `count` commits are refused in a way that the client repeats, in its own time.
 pub fn refuse_commits(cluster: &MockCluster<'_, DefaultProducerContext>, count: usize) {
-    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
     let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
     cluster.request_errors(RDKafkaApiKey::OffsetCommit, &vec![refusal; count]);
+}
+
+/// The next `count` questions for what was committed are refused in a way that the client does not repeat.
+pub fn refuse_restores(cluster: &MockCluster<'_, DefaultProducerContext>, count: usize) {
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::OffsetFetch, &vec![refusal; count]);
 }
 
 /// The names of one test's topics and group.

@@ -246,6 +246,8 @@ fn worker(reader: &mut Reader, worker_type: WorkerType) -> Worker {
         parse_timeout: reader.millis("PIPELINE_PARSE_TIMEOUT_MS", 3_600_000, 1, DAY_MS),
         upload_timeout: reader.millis("PIPELINE_UPLOAD_TIMEOUT_MS", 300_000, 1, DAY_MS),
         publish_timeout: reader.millis("PIPELINE_PUBLISH_TIMEOUT_MS", 120_000, 1, DAY_MS),
+        // No less: the consumer tells every five seconds how far partitions go on.
+        stall_after: reader.millis("PIPELINE_STALL_AFTER_MS", 600_000, 10_000, DAY_MS),
         keep: keep(reader),
         worker_type,
     };

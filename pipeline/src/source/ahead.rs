@@ -57,6 +57,11 @@ impl Intake {
             state.ledger.confirm(position, generation);
         }
         for ((partition, checkpoint), generation) in ahead.checkpoints.into_iter().zip(ahead.generations) {
+            if let Some(assignment) = state.assignments.get_mut(&partition)
+                && assignment.generation == generation
+            {
+                assignment.committed = Some(checkpoint.next);
+            }
             state.ledger.tell(&partition, generation, checkpoint);
         }
         drop(state);

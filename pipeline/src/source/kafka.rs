@@ -50,6 +50,9 @@ const FETCH_BACKOFF_MS: &str = "50";
 /// How long a broker without messages holds a fetch. A partition that is resumed waits behind the fetch of the others:
 /// with librdkafka's 500 ms a worker that takes one task at a time made two a second.
 const FETCH_WAIT_MS: &str = "50";
+/// How often the consumer tells how far partitions go on at the broker: twice in the shortest time after which a
+/// partition may be said to stand still.
+const STATISTICS_INTERVAL_MS: &str = "5000";
 /// How long a worker that was served before puts up with a broker that refuses it.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often the same error is reported.
@@ -197,6 +200,7 @@ impl Desk {
                 ("queued.max.messages.kbytes", PREFETCH_KBYTES),
                 ("fetch.queue.backoff.ms", FETCH_BACKOFF_MS),
                 ("fetch.wait.max.ms", FETCH_WAIT_MS),
+                ("statistics.interval.ms", STATISTICS_INTERVAL_MS),
             ],
         );
         if let Some(id) = &kafka.group_instance_id {

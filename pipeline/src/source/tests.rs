@@ -130,3 +130,110 @@ fn leaving_ends_as_soon_as_the_last_claim_is_settled() {
     claim.finish().unwrap();
     assert_eq!(leaver.join().unwrap()[0].1.next, NextOffset(1));
 }
+
+/// Committed, lag, and what holds partition 0.
+fn facts(intake: &Intake) -> (Option<i64>, Option<u64>, Holder) {
+    let [(_, facts)] = &intake.facts()[..] else { panic!("one partition") };
+    (facts.committed.map(|next| next.0), facts.lag, facts.holder.clone())
+}
+
+fn reach(fetched: i64, end: i64) -> Option<Reach> {
+    Some(Reach { fetched: NextOffset(fetched), end: NextOffset(end) })
+}
+
+#[test]
+fn what_holds_a_partition_is_known_at_every_step() {
+    let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100, deaths_max: 3 });
+    assert_eq!(intake.facts(), []);
+    intake.assign(partition(0));
+    assert_eq!(facts(&intake), (None, None, Holder::Messages), "nothing is known");
+    intake.see_reach(&partition(0), reach(3, 9));
+    assert_eq!(facts(&intake), (None, Some(6), Holder::Messages));
+    intake.restore(&partition(0), NextOffset(5), Metadata::default());
+    assert_eq!(facts(&intake), (Some(5), Some(4), Holder::Messages), "and they do not come");
+
+    let position = Position { partition: partition(0), offset: Offset(5) };
+    let message = Message::of(bytes::Bytes::from_static(br#"{"key":"slow.csv"}"#));
+    let mut slow = intake.receive(position, Arc::new(message)).unwrap();
+    let other = receive(&intake, 0, 6).unwrap();
+    let task = |stage, attempt, key: Option<&str>| Holder::Task {
+        offset: Offset(if key.is_some() { 5 } else { 6 }),
+        stage,
+        attempt,
+        key: key.map(str::to_owned),
+    };
+    assert_eq!(facts(&intake), (Some(5), Some(4), task(Stage::Claim, 1, Some("slow.csv"))));
+    slow.attempt = 2;
+    slow.enter(Stage::Parse);
+    other.enter(Stage::Publish);
+    assert_eq!(facts(&intake).2, task(Stage::Parse, 2, Some("slow.csv")));
+    slow.finish().unwrap();
+    assert_eq!(facts(&intake), (Some(5), Some(4), task(Stage::Publish, 1, None)), "not committed yet");
+    intake.see_committed(&partition(0), NextOffset(6));
+    assert_eq!(facts(&intake).1, Some(3));
+    other.finish().unwrap();
+    assert_eq!(facts(&intake), (Some(6), Some(3), Holder::Commit));
+    intake.see_committed(&partition(0), NextOffset(7));
+    assert_eq!(facts(&intake), (Some(7), Some(2), Holder::Messages));
+
+    drop(receive(&intake, 0, 8).unwrap());
+    assert_eq!(facts(&intake), (Some(7), Some(2), Holder::Nobody { offset: Offset(8) }), "it was given up");
+}
+
+#[test]
+fn markers_at_the_end_are_no_lag_and_an_end_that_is_not_known_is_no_end() {
+    let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100, deaths_max: 3 });
+    intake.assign(partition(0));
+    intake.restore(&partition(0), NextOffset(5), Metadata::default());
+    intake.see_reach(&partition(0), reach(6, 6));
+    assert_eq!(facts(&intake), (Some(5), Some(0), Holder::Messages));
+    intake.see_reach(&partition(0), None);
+    assert_eq!(facts(&intake), (Some(5), None, Holder::Messages));
+    let claim = receive(&intake, 0, 7).unwrap();
+    assert_eq!(facts(&intake).1, Some(3), "what was received is lag in any case");
+    intake.see_reach(&partition(0), reach(20, 20));
+    assert_eq!(facts(&intake).1, Some(3));
+    drop(claim);
+    intake.assign(partition(0));
+    assert_eq!(facts(&intake), (None, None, Holder::Messages), "another assignment knows nothing");
+}
+
+/// Whatever the commit path asks of the books is answered while a rebalance waits in them.
+#[test]
+fn leaving_holds_no_lock_that_the_way_to_a_commit_wants() {
+    let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100, deaths_max: 3 });
+    for id in [0, 1] {
+        intake.assign(partition(id));
+    }
+    let held = receive(&intake, 0, 0).unwrap();
+    let before = receive(&intake, 0, 1).unwrap();
+    let leaver = std::thread::spawn({
+        let intake = Arc::clone(&intake);
+        move || intake.leave(&[partition(0)], Duration::from_secs(3600), false)
+    });
+    // Set within the books: from here on the leaver waits in them.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(held.leaving());
+    let (done, answer) = std::sync::mpsc::channel();
+    let other = Arc::clone(&intake);
+    std::thread::spawn(move || {
+        let intake = other;
+        before.finish().unwrap();
+        let elsewhere = receive(&intake, 1, 0).unwrap();
+        let (position, generation) = (elsewhere.position().clone(), elsewhere.generation());
+        let ahead = intake.ahead([(&position, generation)]);
+        intake.confirm([(&position, generation)], ahead);
+        intake.say([(&partition(1), &Watch::default())].into_iter());
+        intake.urge();
+        let _ = (intake.is_urged(), intake.is_told(), intake.told(&partition(1)), intake.facts());
+        intake.see_committed(&partition(1), NextOffset(1));
+        let paused = intake.paused();
+        done.send((intake.checkpoints().len(), intake.committable().len(), paused.len())).unwrap();
+    });
+    let answer = answer.recv_timeout(Duration::from_secs(60)).expect("the books answer");
+    assert_eq!(answer, (2, 2, 0));
+    assert!(!leaver.is_finished(), "and the rebalance waits for what is at work");
+    held.finish().unwrap();
+    let checkpoints = leaver.join().unwrap();
+    assert_eq!(checkpoints, [(partition(0), Checkpoint { next: NextOffset(2), metadata: String::new() })]);
+}

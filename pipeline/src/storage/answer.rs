@@ -1,5 +1,7 @@
 //! What the storage answered, as a failure keeps it.
 
+use std::io;
+
 /// What the storage said, in one line: without the request's whole context, which a result has no room for.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -28,4 +30,11 @@ impl Answer {
         }
         Answer(text)
     }
+}
+
+/// Whether the disk under a folder takes no more.
+pub(super) fn is_disk_full(error: &opendal::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::ReadOnlyFilesystem];
+    source.is_some_and(|source| full.contains(&source.kind()))
 }

@@ -21,7 +21,10 @@ use http::header::{AUTHORIZATION, DATE};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Uri};
 use opendal::raw::ServiceOperation;
-use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, Result};
+use opendal::services::Obs;
+use opendal::{
+    Buffer, Error, ErrorKind, HttpBody, HttpTransport, HttpTransporter, OperationContext, Operator, Result,
+};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use reqsign_core::{Context, SignRequest};
 use reqsign_huaweicloud_obs::RequestSigner;
@@ -138,6 +141,19 @@ impl HttpTransport for Transport {
         }
         if completes { check_completion(response).await } else { Ok(response) }
     }
+}
+
+/// The keys below `prefix` in a bucket, through its transport.
+pub fn open(transport: HttpTransporter, endpoint: &Endpoint, bucket: &str, prefix: &str) -> Result<Operator> {
+    let context = OperationContext::new().with_http_transport(transport);
+    // Address and keys are placeholders: the transport routes and signs every request itself.
+    let backend = Obs::default()
+        .endpoint(&format!("{}://{bucket}.{}", endpoint.scheme, endpoint.host))
+        .bucket(bucket)
+        .root(prefix)
+        .access_key_id("signed-by-the-transport")
+        .secret_access_key("signed-by-the-transport");
+    Ok(Operator::new(backend)?.with_context(context))
 }
 
 /// OBS may answer 200, keep the connection open while it works, and then report an error in the body.

@@ -63,6 +63,8 @@ const CHINESE: &[(&str, &str)] = &[
     ("partitions assigned", "分区已分配"),
     ("partitions revoked", "分区已回收"),
     ("rebalance failed", "分区重平衡失败"),
+    ("partition stands still", "分区停滞"),
+    ("partition goes on", "分区恢复"),
     ("commit failed", "提交偏移量失败"),
     ("restore delayed", "恢复进度延迟"),
     ("commit metadata ignored", "提交元数据已忽略"),

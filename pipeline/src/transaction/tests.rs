@@ -23,6 +23,8 @@ struct Model {
     open: Option<Visible>,
     visible: Arc<Mutex<Visible>>,
     member: bool,
+    /// A rebalance that takes the partition away just before the group is asked.
+    rebalance: Option<Arc<Intake>>,
 }
 
 impl Model {
@@ -44,6 +46,9 @@ impl Transactions for Model {
     }
 
     fn members(&mut self) -> Option<()> {
+        if let Some(intake) = self.rebalance.take() {
+            intake.lose(&[partition()]);
+        }
         self.member.then_some(())
     }
 
@@ -108,6 +113,7 @@ impl Bench {
             open: None,
             visible: Arc::clone(&visible),
             member: true,
+            rebalance: None,
         };
         let (requests, received) = channel();
         let desk = Desk {
@@ -202,6 +208,20 @@ fn what_was_lost_is_not_published() {
     let mut answer = bench.publish(&claim);
     bench.desk.settle().unwrap();
     assert_eq!(answer.try_recv().unwrap().unwrap_err().kind, Kind::Cancelled);
+}
+
+/// Whom the group knows is asked first: what it says belongs to the books of that moment or an older one, never to newer
+/// ones. The other way round a worker would commit, as the member that it is now, what it has lost since it looked.
+#[test]
+fn what_is_lost_while_the_group_is_asked_is_not_published() {
+    let mut bench = Bench::new([]);
+    let claim = receive(&bench.desk.intake, 0);
+    let mut answer = bench.publish(&claim);
+    bench.desk.transactions.rebalance = Some(Arc::clone(&bench.desk.intake));
+    bench.desk.settle().unwrap();
+    assert_eq!(answer.try_recv().unwrap().unwrap_err().kind, Kind::Cancelled);
+    assert_eq!(bench.results(), [""; 0]);
+    assert!(bench.visible.lock().unwrap().committed.is_empty());
 }
 
 #[test]

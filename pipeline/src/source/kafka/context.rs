@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
@@ -18,6 +19,7 @@ use crate::message::Message;
 use crate::source::gate::{Begin, Gate, World};
 use crate::source::kafka::commit_async::commit_async;
 use crate::source::kafka::restore::restore;
+use crate::source::trace::Reach;
 use crate::source::{Claim, Intake};
 use crate::task::{NextOffset, Offset, Partition, Position};
 use crate::telemetry;
@@ -291,6 +293,19 @@ impl ClientContext for Context {
         telemetry::client_log(facility, message);
     }
 
+    fn stats(&self, statistics: Statistics) {
+        for (topic, of_topic) in statistics.topics {
+            for (id, known) in of_topic.partitions {
+                let is_known = known.fetch_state == "active" && known.ls_offset >= 0;
+                let reach = is_known.then_some(Reach {
+                    fetched: NextOffset(known.next_offset),
+                    end: NextOffset(known.ls_offset),
+                });
+                self.intake.see_reach(&Partition { topic: topic.as_str().into(), id }, reach);
+            }
+        }
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         // The same error comes through the poll.
         telemetry::client_log(&error.to_string(), reason);
@@ -334,6 +349,7 @@ impl ConsumerContext for Context {
                     (Ok(()), rdkafka::Offset::Offset(next)) => {
                         let metadata = element.metadata().to_owned();
                         let checkpoint = Checkpoint { next: NextOffset(next), metadata };
+                        self.intake.see_committed(&partition, checkpoint.next);
                         // librdkafka may send a refused commit again after a newer one: then the newer one is
                         // asked for again.
                         if books.requested.get(&partition) != Some(&checkpoint) {
@@ -389,3 +405,6 @@ pub(crate) fn add(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! Tests of the callbacks, on a consumer without a broker.
+
+use std::sync::mpsc::channel;
+
+use rdkafka::ClientConfig;
+
+use super::*;
+use crate::source::Bounds;
+
+/// Longer than any test: a rebalance that waits for what the test holds.
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn partition(id: i32) -> Partition {
+    Partition { topic: "tasks".into(), id }
+}
+
+/// A consumer that holds partitions 0 and 1, as far as its books go.
+fn consumer() -> Arc<BaseConsumer<Context>> {
+    let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100, deaths_max: 3 });
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", "127.0.0.1:1").set("group.id", "no-broker");
+    // So long its end waits for a coordinator.
+    config.set("session.timeout.ms", "100").set("heartbeat.interval.ms", "10");
+    let consumer: BaseConsumer<Context> =
+        config.create_with_context(Context::new(intake, HOUR, 3, true)).unwrap();
+    for id in [0, 1] {
+        consumer.context().intake.assign(partition(id));
+    }
+    Arc::new(consumer)
+}
+
+fn receive(context: &Context, id: i32, offset: i64) -> Claim {
+    let position = Position { partition: partition(id), offset: Offset(offset) };
+    context.intake.receive(position, Arc::default()).unwrap()
+}
+
+/// While a revoke waits for work in flight, everything that leads to a commit goes on: no lock of the one is wanted by the
+/// other.
+#[test]
+fn a_revoke_that_waits_holds_no_lock_that_a_commit_wants() {
+    let consumer = consumer();
+    let held = receive(consumer.context(), 0, 0);
+    let revoke = std::thread::spawn({
+        let consumer = Arc::clone(&consumer);
+        move || {
+            let mut list = list_of(&[partition(0)]);
+            let event = RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS;
+            consumer.context().rebalance(&consumer, event, &mut list);
+        }
+    });
+    // From here on the revoke waits.
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(held.leaving());
+    let (done, answer) = channel();
+    let other = Arc::clone(&consumer);
+    std::thread::spawn(move || {
+        let context = other.context();
+        let begun = receive(context, 1, 0);
+        begun.finish().unwrap();
+        context.commit(&*other);
+        context.begin(&*other);
+        context.pause_and_resume(&*other);
+        let mut confirmed = TopicPartitionList::new();
+        let checkpoint = Checkpoint { next: NextOffset(1), metadata: String::new() };
+        add(&mut confirmed, &partition(1), Some(&checkpoint)).unwrap();
+        context.commit_callback(Ok(()), &confirmed);
+        context.part(&[partition(1)]);
+        done.send((context.is_committed(), context.failure().is_some())).unwrap();
+    });
+    let answer = answer.recv_timeout(Duration::from_secs(60));
+    assert_eq!(answer, Ok((false, false)), "they answer; the partition that leaves is not committed yet");
+    assert!(!revoke.is_finished(), "the revoke waits for what is at work");
+    held.finish().unwrap();
+    revoke.join().unwrap();
+    assert_eq!(consumer.context().intake.assigned(), [partition(1)]);
+    let requested = consumer.context().books().requested.clone();
+    let next = requested.get(&partition(0)).map(|checkpoint| checkpoint.next);
+    assert_eq!(next, Some(NextOffset(1)), "and asks for the commit of what was finished, before it goes");
+}
+
+/// Without asking: the broker has given the partitions to someone else, and whatever is finished is void.
+#[test]
+fn partitions_that_are_lost_are_committed_for_no_more() {
+    let consumer = consumer();
+    let context = consumer.context();
+    let (finished, late) = (receive(context, 0, 0), receive(context, 1, 0));
+    finished.finish().unwrap();
+    let mut list = list_of(&[partition(0), partition(1)]);
+    // An error of the group's: no revoke, and nobody is asked.
+    context.rebalance(&consumer, RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID, &mut list);
+    assert_eq!(context.intake.assigned(), []);
+    late.finish().unwrap_err();
+    context.commit(&*consumer);
+    assert!(context.books().requested.is_empty(), "nothing is asked for");
+}
