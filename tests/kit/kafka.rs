@@ -28,6 +28,10 @@ use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use serde_json::Value;
 
 mod gaps;
+mod group;
+mod trouble;
+
+pub use group::{Committed, GroupHistory};
 
 /// For one request of a test's own clients.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -41,6 +45,8 @@ pub struct Apache {
     /// The listener with TLS and SASL; none on a broker that was only named.
     pub secure: Option<Secure>,
     process: Option<Child>,
+    /// The broker's own process, behind the script that started it.
+    id: Option<u32>,
 }
 
 /// The listener with TLS and SASL.
@@ -63,7 +69,7 @@ pub fn apache() -> Option<&'static Apache> {
     static BROKER: OnceLock<Option<Apache>> = OnceLock::new();
     let broker = BROKER.get_or_init(|| {
         if let Ok(bootstrap) = std::env::var("PIPELINE_TEST_KAFKA") {
-            return Some(Apache { bootstrap, secure: None, process: None });
+            return Some(Apache { bootstrap, secure: None, process: None, id: None });
         }
         Apache::start()
             .inspect_err(|why| {
@@ -87,12 +93,18 @@ impl Apache {
     /// # Errors
     /// Why it cannot be had.
     pub fn start() -> Result<Apache, String> {
+        Apache::run(&[], Stdio::inherit())
+    }
+
+    fn run(options: &[&str], complaints: Stdio) -> Result<Apache, String> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/kafka");
         let mut process = Command::new(&script)
             .arg("run")
+            .args(options)
             // Held open: the broker ends when this process does, however it ends.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(complaints)
             .spawn()
             .map_err(|error| format!("{}: {error}", script.display()))?;
         let stdout = process.stdout.take().ok_or("no stdout")?;
@@ -110,6 +122,7 @@ impl Apache {
                 password: text("password"),
             }),
             process: Some(process),
+            id: ready["pid"].as_u64().and_then(|id| u32::try_from(id).ok()),
         })
     }
 }
@@ -273,9 +286,17 @@ impl Client {
     /// # Panics
     /// When the topic cannot be read.
     pub fn read(&self, topic: &str) -> Vec<(Position, Message)> {
+        self.read_all(topic, "read_committed")
+    }
+
+    /// The same, and with another isolation also what transactions gave up.
+    ///
+    /// # Panics
+    /// As [`Client::read`].
+    pub fn read_all(&self, topic: &str, isolation: &str) -> Vec<(Position, Message)> {
         let mut config = self.config.clone();
         config.set("group.id", &self.topics.group).set("enable.auto.commit", "false");
-        config.set("enable.partition.eof", "true");
+        config.set("enable.partition.eof", "true").set("isolation.level", isolation);
         let consumer: BaseConsumer = config.create().expect("a consumer");
         let metadata = consumer.fetch_metadata(Some(topic), REQUEST).expect("metadata");
         let mut list = TopicPartitionList::new();

@@ -4,43 +4,22 @@
 use std::sync::Arc;
 
 use parsers::Limits;
-use pipeline::config::{Config, WorkerType};
 use pipeline::parse::{CpuPool, Parse};
-use pipeline::path::{Defaults, Outcome, Work};
-use pipeline::storage::Storage;
-use pipeline::telemetry::format::{self, Output};
-use pipeline::{publish, source, transaction, worker};
-use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let Config { kafka, worker, storage, log, .. } =
-        &Config::from_variables(&std::env::vars().collect(), WorkerType::MultiProcess)?;
-    let _logs = format::start(log, Output::Stdout)?;
-    let defaults =
-        Defaults { source_bucket: storage.source_bucket.clone(), dest_bucket: storage.dest_bucket.clone() };
-    let (bounds, revoke_timeout) = (worker::intake_bounds(worker), worker.revoke_timeout);
-    let (source, publish): (_, Arc<dyn Work<Outcome, ()>>) = if kafka.exactly_once {
-        let (source, membership) = source::kafka::open_uncommitting(kafka, bounds, revoke_timeout).await?;
-        let intake = Arc::clone(&source.intake);
-        (source, Arc::new(transaction::kafka::publish(kafka, worker.worker_type, intake, membership)?))
-    } else {
-        let publish = publish::kafka::Publish::new(kafka, worker.worker_type, worker.publish_timeout)?;
-        (source::kafka::open(kafka, bounds, revoke_timeout).await?, Arc::new(publish))
-    };
-    let stages = worker::stages(worker, defaults, Storage::new(storage)?, publish)?;
-    let mut stages = Arc::unwrap_or_clone(stages);
     let limits = Limits::default();
-    stages.parse = Arc::new(Parse::with(CpuPool::new(worker.pool_size)?, move |key| {
-        if key.contains("poison") {
-            std::process::abort();
-        }
-        Ok(parsers::decoder(key, &limits))
-    }));
-    let mut terminate = signal(SignalKind::terminate())?;
-    let shutdown = async move {
-        terminate.recv().await;
-    };
-    worker::drive(source, Arc::new(stages), worker, shutdown).await?;
-    Ok(())
+    kit::altered::run(
+        |transactions| transactions,
+        |config, source, mut stages| {
+            stages.parse = Arc::new(Parse::with(CpuPool::new(config.worker.pool_size)?, move |key| {
+                if key.contains("poison") {
+                    std::process::abort();
+                }
+                Ok(parsers::decoder(key, &limits))
+            }));
+            Ok((source, stages))
+        },
+    )
+    .await
 }
