@@ -319,6 +319,16 @@ impl Client {
         messages
     }
 
+    /// Whether no transaction is open in a topic of one partition: readers of committed messages see it to its end.
+    ///
+    /// # Panics
+    /// When the broker does not answer.
+    pub fn is_settled(&self, topic: &str) -> bool {
+        let end =
+            |consumer: BaseConsumer| consumer.fetch_watermarks(topic, 0, REQUEST).expect("watermarks").1;
+        end(self.reader(topic)) == end(self.consumer())
+    }
+
     /// Every dead letter so far.
     ///
     /// # Panics
@@ -452,10 +462,12 @@ impl Client {
         consumer
     }
 
-    /// A consumer that belongs to the group by name only: it never joins.
+    /// A consumer that belongs to the group by name only: it never joins. It sees what is committed now, and does not wait
+    /// for transactions.
     fn consumer(&self) -> BaseConsumer {
         let mut config = self.config.clone();
         config.set("group.id", &self.topics.group).set("enable.auto.commit", "false");
+        config.set("isolation.level", "read_uncommitted");
         config.create().expect("a consumer")
     }
 }

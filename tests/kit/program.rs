@@ -94,13 +94,6 @@ impl Program {
         crate::eventually(&what, || self.lines().iter().any(|line| line.starts_with(beginning))).await;
     }
 
-    /// Whether there is a log event of this text so far.
-    pub fn said(&self, text: &str) -> bool {
-        let needle = format!("\"event\":\"{text}\"");
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().any(|line| line.contains(&needle))
-    }
-
     /// The log events of this text so far.
     pub fn events(&self, text: &str) -> Vec<Value> {
         self.lines()

@@ -16,6 +16,8 @@ use crate::worker::{AFTER, BEGUN, BOUNDARY, LEDGER, PARTITIONS};
 
 /// How long a worker may have work and not come to its boundary; then it is killed where it is.
 const BOUNDARY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a boundary that was not reached is tried again, all lives together.
+const MISSED_MAX: usize = 50;
 /// How long a worker may have no partition; then its time runs all the same.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a worker that woke up goes on.
@@ -62,6 +64,8 @@ pub struct Fleet {
     pub diaries: Vec<Diary>,
     /// Lives that have ended as they should.
     pub ended: usize,
+    /// Lives that were killed because they did not come to their boundary, and have another one.
+    pub missed: usize,
 }
 
 struct Slot {
@@ -104,6 +108,7 @@ impl Fleet {
             fates: Fates::default(),
             diaries: Vec::new(),
             ended: 0,
+            missed: 0,
         };
         for (number, lives) in schedule.slots.iter().enumerate() {
             let mut lives: VecDeque<Life> = lives.iter().copied().collect();
@@ -133,6 +138,15 @@ impl Fleet {
             Program::start_other("prove", &["worker"], &variables)
         };
         Worker { program, life, started: Instant::now(), working: None, state: State::Living }
+    }
+
+    /// One more worker that leaves, and one that comes.
+    pub fn renew(&mut self) {
+        let life = Life { is_shipped: !self.is_canary, end: End::Leave(0) };
+        // Of the first slot, whose members the group does not know by name: both make a rebalance.
+        if let Some(slot) = self.slots.first_mut() {
+            slot.worker.life.get_or_insert(life);
+        }
     }
 
     /// Whether every life of the schedule has ended.
@@ -189,10 +203,12 @@ impl Fleet {
     /// Moves a living worker on towards its end.
     fn lead(&mut self, slot: usize) {
         let worker = &mut self.slots[slot].worker;
-        if worker.working.is_none()
-            && (worker.program.said("partitions assigned") || worker.started.elapsed() > IDLE_TIMEOUT)
-        {
-            worker.working = Some(Instant::now());
+        if worker.working.is_none() {
+            let assigned = worker.program.events("partitions assigned");
+            let has_some = assigned.iter().any(|event| event["partitions"] != "");
+            if has_some || worker.started.elapsed() > IDLE_TIMEOUT {
+                worker.working = Some(Instant::now());
+            }
         }
         let worked = worker.working.map(|since| since.elapsed());
         let is_due = |millis: u64| worked.is_some_and(|worked| worked >= Duration::from_millis(millis));
@@ -243,6 +259,13 @@ impl Fleet {
         };
         let by_signal = status.signal() == Some(SIGKILL);
         match (*state, life.map(|life| life.end)) {
+            (State::Killed, Some(End::Boundary(..))) if self.missed < MISSED_MAX => {
+                self.fates.killed += 1;
+                self.missed += 1;
+                let life = *life;
+                self.slots[slot].lives.extend(life);
+                return true;
+            }
             (State::Killed, _) => self.fates.killed += 1,
             (_, Some(End::Boundary(at, _))) if by_signal => {
                 *self.fates.at_boundaries.entry(at).or_default() += 1;

@@ -20,18 +20,20 @@ use kit::live::{variables, with};
 use kit::proof::oracle::{Judgement, Promise, judge};
 use kit::proof::schedule::{Boundary, Plan, Schedule};
 
-use field::{Broker, PARTITIONS, Seldom, Work, wait_for_no_lag};
+use field::{Broker, PARTITIONS, Seldom, Work, wait_for_no_lag, wait_until_settled};
 use fleet::{Fates, Fleet};
 
 /// Workers at the same time: each has two partitions or one, and there is always somebody to take over.
 const SLOTS: usize = 4;
-/// Generations that a worker which leaves and comes back surely makes.
-const REBALANCES_OF_A_LEAVE: usize = 2;
 /// Kills for each fault of the storage, and of the broker.
 const KILLS_FOR_A_STORM: usize = 3;
 const KILLS_FOR_A_TROUBLE: usize = 20;
+/// Rebalances for each worker that leaves. Whatever is missing in the end is made up for.
+const REBALANCES_FOR_A_LEAVE: usize = 2;
 /// Tasks that are there before the first worker is.
 const HEAD_START: usize = 200;
+/// Tasks that come when a worker did not have enough of them to die at its boundary.
+const SUPPLEMENT: usize = 40;
 /// How often it is said how far the proof is.
 const REPORT_EVERY: Duration = Duration::from_secs(30);
 /// How many breaches of a promise are shown.
@@ -103,7 +105,7 @@ async fn main() -> ExitCode {
             seed,
             slots: SLOTS,
             kills: arguments.kills,
-            leaves: arguments.rebalances.div_ceil(REBALANCES_OF_A_LEAVE),
+            leaves: arguments.rebalances.div_ceil(REBALANCES_FOR_A_LEAVE),
             storage: arguments.kills / KILLS_FOR_A_STORM,
             broker: arguments.kills.div_ceil(KILLS_FOR_A_TROUBLE),
             exactly_once: *exactly_once,
@@ -117,7 +119,10 @@ async fn main() -> ExitCode {
     let is_broken = proofs.iter().any(Proof::is_broken);
     match (is_broken, proofs.iter().all(|proof| proof.is_enough(&arguments))) {
         (true, _) => ExitCode::from(1),
-        (false, false) => ExitCode::from(3),
+        (false, false) => {
+            println!("TOO LITTLE happened: kills, rebalances, or a boundary at which nobody died");
+            ExitCode::from(3)
+        }
         (false, true) => ExitCode::SUCCESS,
     }
 }
@@ -157,9 +162,15 @@ impl Proof {
         let (mut storm, mut trouble) = (storms.next(), troubles.next());
         let (mut hits, mut reported) = (0, Instant::now());
         let mut ticks = tokio::time::interval(Duration::from_millis(10));
-        while !fleet.has_lived() {
+        loop {
             ticks.tick().await;
             fleet.tick();
+            if fleet.has_lived() && !broker.is_in_trouble().await {
+                if client.group_history().generations.len() >= arguments.rebalances {
+                    break;
+                }
+                fleet.renew();
+            }
             while let Some((_, what, times)) = storm.filter(|(at, ..)| *at <= fleet.ended) {
                 hits += work.storm(*what, *times);
                 storm = storms.next();
@@ -183,16 +194,13 @@ impl Proof {
                 println!("{:.0} s: {} of {lives} lives", begun.elapsed().as_secs_f64(), fleet.ended);
             }
         }
-        while broker.is_in_trouble().await {
-            ticks.tick().await;
-            fleet.tick();
-        }
         client.send(&messages[sent..], PARTITIONS).await;
         let missed = work.server.faults().left();
         work.server.faults().clear();
         // What does not come to its end is told by the oracle.
         wait_for_no_lag(&client, || fleet.tick()).await;
         fleet.dismiss().await;
+        wait_until_settled(&client, &topics).await;
         let diaries = std::mem::take(&mut fleet.diaries);
         let (history, seldom) = work.history(&client, &topics, plan.exactly_once, calm, diaries);
         Proof {
@@ -212,7 +220,10 @@ impl Proof {
     }
 
     fn is_enough(&self, arguments: &Arguments) -> bool {
-        self.fates.kills() >= arguments.kills && self.seldom.generations >= arguments.rebalances
+        let reached = self.fates.at_boundaries.len();
+        self.fates.kills() >= arguments.kills
+            && self.seldom.generations >= arguments.rebalances
+            && reached >= Boundary::all(self.exactly_once).len().min(arguments.kills)
     }
 }
 

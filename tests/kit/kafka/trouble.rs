@@ -8,17 +8,19 @@ use super::Apache;
 
 impl Apache {
     /// Starts a broker of one's own in a folder, with what an earlier one has left there: its topics, and its address. What
-    /// it complains of is in a file beside the folder: that it was killed is no news.
+    /// it complains of is in a file beside the folder: that it was killed is no news. `settings`: of the broker, said anew at
+    /// each start.
     ///
     /// # Errors
     /// Why it cannot be had.
-    pub fn start_in(folder: &Path) -> Result<Apache, String> {
+    pub fn start_in(folder: &Path, settings: &[&str]) -> Result<Apache, String> {
         let log = folder.with_extension("log");
         let complaints = File::options().create(true).append(true).open(&log);
         let complaints = complaints.map_err(|error| format!("{}: {error}", log.display()))?;
         let folder = folder.to_str().ok_or("the folder's path is no text")?;
-        Apache::run(&["--dir", folder], complaints.into())
-            .map_err(|why| format!("{why} (in {})", log.display()))
+        let settings = settings.iter().flat_map(|setting| ["--with", setting]);
+        let options: Vec<&str> = ["--dir", folder].into_iter().chain(settings).collect();
+        Apache::run(&options, complaints.into()).map_err(|why| format!("{why} (in {})", log.display()))
     }
 
     /// Kills the broker, so that it can finish nothing.

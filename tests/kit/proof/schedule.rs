@@ -19,11 +19,11 @@ const STALL_MS: std::ops::Range<u64> = 3_500..6_000;
 /// How long a life has work before its end comes from outside, in milliseconds.
 const LIFE_MS: std::ops::Range<u64> = 0..1_500;
 /// How many tasks pass a boundary before it kills.
-const AFTER: std::ops::Range<u32> = 0..20;
+const AFTER: std::ops::Range<u32> = 0..12;
 /// How many requests a fault of the storage hits.
 const HITS: std::ops::Range<usize> = 1..12;
-/// How long a broker does not answer that is there, in milliseconds.
-const FROZEN_MS: std::ops::Range<u64> = 500..5_000;
+/// How long a broker does not answer that is there, in milliseconds: less than its own session, which is 3 s.
+const FROZEN_MS: std::ops::Range<u64> = 500..2_500;
 
 /// What a proof shall have.
 #[derive(Clone, Copy, Debug)]
