@@ -9,19 +9,18 @@
 
 mod field;
 mod fleet;
+mod proof;
 mod worker;
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Parser;
-use kit::kafka::{Client, Topics};
-use kit::live::{variables, with};
-use kit::proof::oracle::{Judgement, Promise, judge};
-use kit::proof::schedule::{Boundary, Plan, Schedule};
+use kit::proof::oracle::Promise;
+use kit::proof::schedule::{Boundary, Plan};
 
-use field::{Broker, PARTITIONS, Seldom, Work, wait_for_no_lag, wait_until_settled};
-use fleet::{Fates, Fleet};
+use field::{Broker, Work};
+use proof::Proof;
 
 /// Workers at the same time: each has two partitions or one, and there is always somebody to take over.
 const SLOTS: usize = 4;
@@ -30,12 +29,6 @@ const KILLS_FOR_A_STORM: usize = 3;
 const KILLS_FOR_A_TROUBLE: usize = 20;
 /// Rebalances for each worker that leaves. Whatever is missing in the end is made up for.
 const REBALANCES_FOR_A_LEAVE: usize = 2;
-/// Tasks that are there before the first worker is.
-const HEAD_START: usize = 200;
-/// Tasks that come when a worker did not have enough of them to die at its boundary.
-const SUPPLEMENT: usize = 40;
-/// How often it is said how far the proof is.
-const REPORT_EVERY: Duration = Duration::from_secs(30);
 /// How many breaches of a promise are shown.
 const SHOWN_MAX: usize = 5;
 
@@ -111,13 +104,13 @@ async fn main() -> ExitCode {
             exactly_once: *exactly_once,
             of_the_kit: arguments.canary,
         };
-        proofs.push(Proof::carry_out(&plan, &arguments, &mut broker, &work, &calm).await);
+        proofs.push(Proof::carry_out(&plan, arguments.rebalances, &mut broker, &work, &calm).await);
     }
     drop(broker);
     let _ = std::fs::remove_dir_all(&folder);
     print(seed, &proofs);
     let is_broken = proofs.iter().any(Proof::is_broken);
-    match (is_broken, proofs.iter().all(|proof| proof.is_enough(&arguments))) {
+    match (is_broken, proofs.iter().all(|proof| proof.is_enough(arguments.kills, arguments.rebalances))) {
         (true, _) => ExitCode::from(1),
         (false, false) => {
             println!("TOO LITTLE happened: kills, rebalances, or a boundary at which nobody died");
@@ -125,130 +118,6 @@ async fn main() -> ExitCode {
         }
         (false, true) => ExitCode::SUCCESS,
     }
-}
-
-/// One mode.
-struct Proof {
-    exactly_once: bool,
-    seconds: f64,
-    fates: Fates,
-    storms: usize,
-    hits: usize,
-    troubles: usize,
-    seldom: Seldom,
-    judgement: Judgement,
-}
-
-impl Proof {
-    async fn carry_out(
-        plan: &Plan,
-        arguments: &Arguments,
-        broker: &mut Broker,
-        work: &Work,
-        calm: &std::collections::BTreeMap<String, Vec<u8>>,
-    ) -> Proof {
-        let begun = Instant::now();
-        let schedule = Schedule::new(plan);
-        let topics = Topics::new("prove");
-        let client = Client::new(&broker.bootstrap, &topics);
-        client.create_topics(PARTITIONS).await;
-        let messages = &work.messages;
-        let mut sent = HEAD_START.min(messages.len());
-        client.send(&messages[..sent], PARTITIONS).await;
-        let settings = settings(&broker.bootstrap, &topics, work, plan.exactly_once);
-        let mut fleet = Fleet::start(&schedule, &settings, PARTITIONS, arguments.canary);
-        let lives = schedule.lives().count();
-        let (mut storms, mut troubles) = (schedule.storage.iter(), schedule.broker.iter());
-        let (mut storm, mut trouble) = (storms.next(), troubles.next());
-        let (mut hits, mut reported) = (0, Instant::now());
-        let mut ticks = tokio::time::interval(Duration::from_millis(10));
-        loop {
-            ticks.tick().await;
-            fleet.tick();
-            if fleet.has_lived() && !broker.is_in_trouble().await {
-                if client.group_history().generations.len() >= arguments.rebalances {
-                    break;
-                }
-                fleet.renew();
-            }
-            while let Some((_, what, times)) = storm.filter(|(at, ..)| *at <= fleet.ended) {
-                hits += work.storm(*what, *times);
-                storm = storms.next();
-            }
-            // While the broker is in trouble nothing is sent to it: a task sent twice would be two tasks.
-            if !broker.is_in_trouble().await {
-                let due =
-                    HEAD_START + (messages.len().saturating_sub(HEAD_START)) * fleet.ended / lives.max(1);
-                if due > sent {
-                    client.send(&messages[sent..due.min(messages.len())], PARTITIONS).await;
-                    sent = due.min(messages.len());
-                }
-                if let Some((_, what)) = trouble.filter(|(at, _)| *at <= fleet.ended) {
-                    broker.meet(*what);
-                    trouble = troubles.next();
-                }
-            }
-            if reported.elapsed() >= REPORT_EVERY {
-                reported = Instant::now();
-                work.server.clear_requests();
-                println!("{:.0} s: {} of {lives} lives", begun.elapsed().as_secs_f64(), fleet.ended);
-            }
-        }
-        client.send(&messages[sent..], PARTITIONS).await;
-        let missed = work.server.faults().left();
-        work.server.faults().clear();
-        // What does not come to its end is told by the oracle.
-        wait_for_no_lag(&client, || fleet.tick()).await;
-        fleet.dismiss().await;
-        wait_until_settled(&client, &topics).await;
-        let diaries = std::mem::take(&mut fleet.diaries);
-        let (history, seldom) = work.history(&client, &topics, plan.exactly_once, calm, diaries);
-        Proof {
-            exactly_once: plan.exactly_once,
-            seconds: begun.elapsed().as_secs_f64(),
-            fates: fleet.fates,
-            storms: schedule.storage.len(),
-            hits: hits - missed,
-            troubles: schedule.broker.len(),
-            seldom,
-            judgement: judge(&history),
-        }
-    }
-
-    fn is_broken(&self) -> bool {
-        !self.judgement.broken.is_empty() || !self.fates.unruly.is_empty()
-    }
-
-    fn is_enough(&self, arguments: &Arguments) -> bool {
-        let reached = self.fates.at_boundaries.len();
-        self.fates.kills() >= arguments.kills
-            && self.seldom.generations >= arguments.rebalances
-            && reached >= Boundary::all(self.exactly_once).len().min(arguments.kills)
-    }
-}
-
-/// The settings of the workers: everything that waits, waits briefly.
-fn settings(bootstrap: &str, topics: &Topics, work: &Work, exactly_once: bool) -> Vec<(String, String)> {
-    let flag = if exactly_once { "true" } else { "false" };
-    with(
-        variables(bootstrap, topics, &work.server),
-        &[
-            ("KAFKA_EXACTLY_ONCE", flag),
-            ("KAFKA_LIBRDKAFKA_TRANSACTION_TIMEOUT_MS", "4000"),
-            ("KAFKA_SESSION_TIMEOUT_MS", "3000"),
-            ("KAFKA_MAX_POLL_RECORDS", "64"),
-            ("POOL_SIZE", "1"),
-            // Time-outs and failures of the storage are for passing: no task may fail because there were many.
-            ("PIPELINE_ATTEMPTS_MAX", "1000"),
-            ("PIPELINE_RETRY_MIN_MS", "50"),
-            ("PIPELINE_RETRY_MAX_MS", "500"),
-            ("PIPELINE_DOWNLOAD_TIMEOUT_MS", "3000"),
-            ("PIPELINE_PARSE_TIMEOUT_MS", "3000"),
-            ("PIPELINE_UPLOAD_TIMEOUT_MS", "3000"),
-            // A file is not to be blamed for kills that others do.
-            ("PIPELINE_DEATHS_MAX", "100"),
-        ],
-    )
 }
 
 fn print(seed: u64, proofs: &[Proof]) {
@@ -271,7 +140,7 @@ fn print(seed: u64, proofs: &[Proof]) {
     row("ends by SIGTERM", &|proof| proof.fates.left.to_string());
     row("ends by themselves", &|proof| proof.fates.stopped.values().sum::<usize>().to_string());
     row("rebalances (generations of the group)", &|proof| proof.seldom.generations.to_string());
-    row("storage faults, requests hit", &|proof| format!("{}, {}", proof.storms, proof.hits));
+    row("storage faults, requests hit", &|proof| format!("{}, {}", proof.storms.0, proof.storms.1));
     row("broker faults (killed, frozen)", &|proof| proof.troubles.to_string());
     row("tasks begun, as far as workers could say", &|proof| proof.judgement.begun.to_string());
     row("results given up with their transaction", &|proof| proof.seldom.given_up.to_string());
