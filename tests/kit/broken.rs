@@ -34,6 +34,8 @@ pub enum Mishap {
     Death,
     /// Nothing goes on until the value is false.
     Halt(watch::Receiver<bool>),
+    /// Something happens to the worker, and then it goes on, if it still can.
+    Meanwhile(Arc<dyn Fn() + Send + Sync>),
 }
 
 /// When it happens, and whether it has.
@@ -93,6 +95,10 @@ impl<T> Broken<T> {
                 Err(Refused { course: Course::Abort, failure })
             }
             Mishap::Death => panic!("planned"),
+            Mishap::Meanwhile(happens) => {
+                happens();
+                Ok(())
+            }
             Mishap::Halt(halted) => {
                 let mut halted = halted.clone();
                 // An error means that the test is over.

@@ -5,7 +5,6 @@
 //! where that is a failure.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -30,6 +29,10 @@ use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use serde_json::Value;
 
 mod gaps;
+mod group;
+mod trouble;
+
+pub use group::{Committed, GroupHistory};
 
 /// For one request of a test's own clients.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -43,8 +46,8 @@ pub struct Apache {
     /// The listener with TLS and SASL; none on a broker that was only named.
     pub secure: Option<Secure>,
     process: Option<Child>,
-    /// The broker's own process, of which the other one takes care.
-    id: Option<u64>,
+    /// The broker's own process, behind the script that started it.
+    id: Option<u32>,
 }
 
 /// The listener with TLS and SASL.
@@ -91,35 +94,18 @@ impl Apache {
     /// # Errors
     /// Why it cannot be had.
     pub fn start() -> Result<Apache, String> {
-        Apache::run(&[])
+        Apache::run(&[], Stdio::inherit())
     }
 
-    /// The same in a folder, which stays: whoever starts there again goes on with the same data, at the same address.
-    ///
-    /// # Errors
-    /// Why it cannot be had.
-    pub fn start_in(folder: &Path) -> Result<Apache, String> {
-        Apache::run(&["--dir".as_ref(), folder.as_os_str()])
-    }
-
-    /// Ends it as a power failure does.
-    ///
-    /// # Panics
-    /// When it is not there.
-    pub fn kill(self) {
-        let id = self.id.expect("a broker of the test's own").to_string();
-        let killed = Command::new("kill").args(["-KILL", &id]).status().expect("kill should be there");
-        assert!(killed.success(), "the broker's process was there");
-    }
-
-    fn run(arguments: &[&OsStr]) -> Result<Apache, String> {
+    fn run(options: &[&str], complaints: Stdio) -> Result<Apache, String> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/kafka");
         let mut process = Command::new(&script)
             .arg("run")
-            .args(arguments)
+            .args(options)
             // Held open: the broker ends when this process does, however it ends.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(complaints)
             .spawn()
             .map_err(|error| format!("{}: {error}", script.display()))?;
         let stdout = process.stdout.take().ok_or("no stdout")?;
@@ -137,7 +123,7 @@ impl Apache {
                 password: text("password"),
             }),
             process: Some(process),
-            id: ready["pid"].as_u64(),
+            id: ready["pid"].as_u64().and_then(|id| u32::try_from(id).ok()),
         })
     }
 }
@@ -306,9 +292,17 @@ impl Client {
     /// # Panics
     /// When the topic cannot be read.
     pub fn read(&self, topic: &str) -> Vec<(Position, Message)> {
+        self.read_all(topic, "read_committed")
+    }
+
+    /// The same, and with another isolation also what transactions gave up.
+    ///
+    /// # Panics
+    /// As [`Client::read`].
+    pub fn read_all(&self, topic: &str, isolation: &str) -> Vec<(Position, Message)> {
         let mut config = self.config.clone();
         config.set("group.id", &self.topics.group).set("enable.auto.commit", "false");
-        config.set("enable.partition.eof", "true");
+        config.set("enable.partition.eof", "true").set("isolation.level", isolation);
         let consumer: BaseConsumer = config.create().expect("a consumer");
         let metadata = consumer.fetch_metadata(Some(topic), REQUEST).expect("metadata");
         let mut list = TopicPartitionList::new();
@@ -329,6 +323,16 @@ impl Client {
             }
         }
         messages
+    }
+
+    /// Whether no transaction is open in a topic of one partition: readers of committed messages see it to its end.
+    ///
+    /// # Panics
+    /// When the broker does not answer.
+    pub fn is_settled(&self, topic: &str) -> bool {
+        let end =
+            |consumer: BaseConsumer| consumer.fetch_watermarks(topic, 0, REQUEST).expect("watermarks").1;
+        end(self.reader(topic)) == end(self.consumer())
     }
 
     /// Every dead letter so far.
@@ -464,10 +468,12 @@ impl Client {
         consumer
     }
 
-    /// A consumer that belongs to the group by name only: it never joins.
+    /// A consumer that belongs to the group by name only: it never joins. It sees what is committed now, and does not wait
+    /// for transactions.
     fn consumer(&self) -> BaseConsumer {
         let mut config = self.config.clone();
         config.set("group.id", &self.topics.group).set("enable.auto.commit", "false");
+        config.set("isolation.level", "read_uncommitted");
         config.create().expect("a consumer")
     }
 }

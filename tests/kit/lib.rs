@@ -5,6 +5,8 @@
 //! - [`program`]: the `pipeline` program as a process: its log, signals, exit;
 //! - [`rig`]: a worker in memory;
 //! - [`crew`]: workers in this process on a broker, whose work is counted and not done;
+//! - [`altered`]: a worker as a process of its own, with something altered;
+//! - [`proof`]: the schedule of a proof, and the oracle that judges it, as pure values;
 //! - [`broken`]: transactions with a mishap;
 //! - [`faulty`]: a stage of the path that fails as planned;
 //! - [`eventually`]: waiting for a condition, with a deadline.
@@ -12,6 +14,7 @@
 //! No part of it stands in for Kafka or decides what is right; the tests do.
 #![expect(clippy::print_stderr, reason = "test support says aloud what it skips")]
 
+pub mod altered;
 pub mod broken;
 pub mod crew;
 pub mod dataset;
@@ -20,6 +23,7 @@ pub mod kafka;
 pub mod live;
 pub mod obs;
 pub mod program;
+pub mod proof;
 pub mod rig;
 
 use std::time::Duration;
