@@ -10,6 +10,9 @@ mod batch;
 mod header;
 mod records;
 
+#[cfg(feature = "columnar")]
+pub(crate) use self::header::unique as unique_names;
+
 use crate::aggregate::Word;
 use crate::both::both;
 use crate::csv::batch::{Batch, Found, Oddity};

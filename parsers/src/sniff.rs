@@ -2,6 +2,8 @@
 //!
 //! Promise: the choice follows from the name and the first [`HEAD_BYTES`] of what was unpacked, however they were cut.
 
+#[cfg(feature = "columnar")]
+use crate::columnar::{IpcDecoder, ParquetDecoder};
 use crate::csv::CsvDecoder;
 use crate::decode::Decode;
 use crate::encoding::{Encoding, Transcoded, Transcoder};
@@ -60,6 +62,13 @@ impl Decode for Sniffed {
         }
     }
 
+    fn jump(&mut self, size: u64) -> Option<u64> {
+        match &mut self.state {
+            State::Chosen(decoder) => decoder.jump(size),
+            State::Head(_) => None,
+        }
+    }
+
     fn partial(self: Box<Self>) -> Result<Partial, Error> {
         match self.state {
             State::Head(head) => choose(&self.name, &self.limits, self.encoding, &head)?.partial(),
@@ -75,6 +84,11 @@ fn choose(
     encoding: Option<Encoding>,
     head: &[u8],
 ) -> Result<Box<dyn Decode>, Error> {
+    // What is no text has no encoding.
+    let format = Format::from_content(head).or_else(|| Format::from_name(name));
+    if matches!(format, Some(Format::Parquet | Format::Arrow)) {
+        return choose_text(name, limits, head);
+    }
     let encoding = encoding.map_or_else(|| Encoding::of(head), Ok)?;
     if encoding.is_utf8() {
         return choose_text(name, limits, head);
@@ -99,6 +113,15 @@ fn choose_text(name: &str, limits: &Limits, head: &[u8]) -> Result<Box<dyn Decod
         Format::Csv | Format::Tsv => Box::new(CsvDecoder::new(format, limits)),
         Format::Json | Format::Jsonl => Box::new(JsonDecoder::new(Format::from_name(name), head, limits)),
         Format::Log | Format::Text => Box::new(LinesDecoder::new(format, limits)),
+        #[cfg(feature = "columnar")]
+        Format::Parquet => Box::new(ParquetDecoder::new(limits)),
+        #[cfg(feature = "columnar")]
+        Format::Arrow => Box::new(IpcDecoder::new(limits)),
+        #[cfg(not(feature = "columnar"))]
+        Format::Parquet | Format::Arrow => {
+            let message = format!("{format} cannot be read: the parsers were built without `columnar`");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
     };
     decoder.feed(head)?;
     Ok(decoder)
