@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::exact::{self, KNOWN, finite};
 use crate::aggregate::tokens::Taken;
-use crate::aggregate::{SketchSizes, Sketches, Tokens, Word};
+use crate::aggregate::{Full, Sink, SketchSizes, Sketches, Tokens, Values, Word};
 use crate::error::Error;
 use crate::scalar::Syntax;
 use crate::summary::{Bound, ColumnSchema, ColumnStats, ColumnType, Distinct, Precision};
@@ -127,23 +127,21 @@ impl Columns {
 
     /// Takes in a stretch of the file: `column` gives the values of each, in their order. Inside of a rayon pool the
     /// columns are shared out to its threads; the result is the same.
-    pub fn add_batch<'a, W>(&mut self, column: impl Fn(usize) -> W + Sync) -> Result<(), Error>
-    where
-        W: Iterator<Item = Word<'a>>,
-    {
+    pub fn add_batch<V: Values>(&mut self, column: impl Fn(usize) -> V + Sync) -> Result<(), Error> {
         // First each column by itself, with an equal share of the room: then no thread need know of another.
         let share = self.exact_bytes_max.saturating_sub(self.exact_bytes) / self.columns.len().max(1);
-        let take = |(index, own): (usize, &mut Column)| own.take(&mut column(index), share);
-        let taken: Vec<Taken> = match rayon::current_thread_index() {
+        let take = |(index, own): (usize, &mut Column)| own.take(column(index), share);
+        let taken: Result<Vec<Taken>, Error> = match rayon::current_thread_index() {
             Some(_) => self.columns.par_iter_mut().enumerate().map(take).collect(),
             None => self.columns.iter_mut().enumerate().map(take).collect(),
         };
+        let taken = taken?;
         self.exact_bytes += taken.iter().map(|taken| taken.grown).sum::<usize>();
         // Then those for which that was not enough, one after another, with all the room there is.
         for (index, taken) in taken.into_iter().enumerate().filter(|(_, taken)| taken.is_full) {
-            for word in column(index).skip(taken.values) {
-                self.add(index, word, 1)?;
-            }
+            let mut rest = Rest { columns: self, index, added: Ok(()) };
+            column(index).show(taken.values, &mut rest)?;
+            rest.added?;
         }
         Ok(())
     }
@@ -264,13 +262,13 @@ impl Columns {
 
 impl Column {
     /// Takes in values while the table finds room within `room` bytes.
-    fn take<'a>(&mut self, words: &mut impl Iterator<Item = Word<'a>>, room: usize) -> Taken {
+    fn take(&mut self, values: impl Values, room: usize) -> Result<Taken, Error> {
         match &mut self.state {
-            State::Estimated(sketches) => {
-                words.for_each(|word| sketches.add(word, 1));
-                Taken::default()
+            State::Estimated(sketches) => values.show(0, &mut **sketches).map(|()| Taken::default()),
+            State::Exact(tokens) => {
+                let mut table = Table { tokens, room, taken: Taken::default() };
+                values.show(0, &mut table).map(|()| table.taken)
             }
-            State::Exact(tokens) => tokens.add_all(words, room),
         }
     }
 
@@ -279,6 +277,64 @@ impl Column {
             State::Exact(tokens) => exact::finish(tokens, syntax, self.missing, name, top_bytes_max),
             State::Estimated(sketches) => estimated(&sketches, self.missing, name, top_bytes_max),
         }
+    }
+}
+
+/// The table of a column, within the room it has.
+struct Table<'a> {
+    tokens: &'a mut Tokens,
+    room: usize,
+    taken: Taken,
+}
+
+impl Sink for Table<'_> {
+    fn all<'a>(&mut self, mut words: impl Iterator<Item = Word<'a>>) {
+        let taken = self.tokens.add_all(&mut words, self.room - self.taken.grown);
+        self.taken.values += taken.values;
+        self.taken.grown += taken.grown;
+        self.taken.is_full |= taken.is_full;
+    }
+
+    fn one(&mut self, word: Word<'_>, times: u64) -> bool {
+        match self.tokens.add(word, times, self.room - self.taken.grown) {
+            Ok(grown) => {
+                self.taken.grown += grown;
+                self.taken.values += 1;
+            }
+            Err(Full) => self.taken.is_full = true,
+        }
+        !self.taken.is_full
+    }
+}
+
+impl Sink for Sketches {
+    fn all<'a>(&mut self, words: impl Iterator<Item = Word<'a>>) {
+        words.for_each(|word| self.add(word, 1));
+    }
+
+    fn one(&mut self, word: Word<'_>, times: u64) -> bool {
+        self.add(word, times);
+        true
+    }
+}
+
+/// What a column could not take in by itself, with the room of all.
+struct Rest<'a> {
+    columns: &'a mut Columns,
+    index: usize,
+    added: Result<(), Error>,
+}
+
+impl Sink for Rest<'_> {
+    fn all<'a>(&mut self, mut words: impl Iterator<Item = Word<'a>>) {
+        while let Some(word) = words.next()
+            && self.one(word, 1)
+        {}
+    }
+
+    fn one(&mut self, word: Word<'_>, times: u64) -> bool {
+        self.added = self.columns.add(self.index, word, times);
+        self.added.is_ok()
     }
 }
 

@@ -1,16 +1,23 @@
 //! `pipeline summarize FILE…`: summaries of local files, without Kafka.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use clap::{Args, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets};
-use parsers::{Limits, Reading, Summary};
+use parsers::{Decode, Limits, Reading, Summary};
 
 use crate::commands::{Error, Exit, print, reading};
 
 /// One read of a file: large enough that the system calls do not count.
 pub(super) const READ_BYTES: usize = 1 << 20;
+
+/// What standard input is called, which has no name.
+const STDIN_NAME: &str = "stdin.csv";
+
+/// What may be held of a file of columns, where it cannot be read bit by bit: some programs write an Arrow file as one
+/// batch, and a pipe has no end to look at first. Little of it is used for others.
+const WHOLE_BYTES_MAX: usize = 1 << 30;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -64,19 +71,45 @@ fn summarize_all(options: &Options) -> Result<Exit, Error> {
 /// A file, and the name that tells its format.
 pub(super) fn open(file: &str) -> io::Result<(&str, Box<dyn Read>)> {
     Ok(match file {
-        "-" => ("stdin.csv", Box::new(io::stdin().lock())),
+        "-" => (STDIN_NAME, Box::new(io::stdin().lock())),
         path => (path, Box::new(File::open(path)?)),
     })
 }
 
 fn summarize(file: &str, reading: &Reading) -> Result<Summary, Box<dyn std::error::Error>> {
-    let (name, mut input) = open(file)?;
-    let mut decoder = reading.decoder(name, &Limits::default());
+    // One file at a time has more room than those of a worker.
+    let limits = Limits { whole_bytes_max: WHOLE_BYTES_MAX, ..Limits::default() };
+    if file == "-" {
+        return read(&mut io::stdin().lock(), reading.decoder(STDIN_NAME, &limits), |_, _| Ok(()));
+    }
+    let mut input = File::open(file)?;
+    let about = input.metadata()?;
+    let jump = |input: &mut File, decoder: &mut dyn Decode| {
+        // A pipe has no places to jump to.
+        if about.is_file()
+            && let Some(place) = decoder.jump(about.len())
+        {
+            input.seek(SeekFrom::Start(place))?;
+        }
+        Ok(())
+    };
+    read(&mut input, reading.decoder(file, &limits), jump)
+}
+
+/// Feeds all of the input; `jump` is asked after each piece where to go on.
+fn read<R: Read>(
+    input: &mut R,
+    mut decoder: Box<dyn Decode>,
+    mut jump: impl FnMut(&mut R, &mut dyn Decode) -> io::Result<()>,
+) -> Result<Summary, Box<dyn std::error::Error>> {
     let mut buffer = vec![0; READ_BYTES];
     loop {
         match input.read(&mut buffer) {
             Ok(0) => return Ok(decoder.finish()?),
-            Ok(read) => decoder.feed(&buffer[..read])?,
+            Ok(read) => {
+                decoder.feed(&buffer[..read])?;
+                jump(input, &mut *decoder)?;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error.into()),
         }
