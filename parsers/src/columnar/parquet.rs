@@ -93,7 +93,8 @@ impl ParquetDecoder {
             (*from, *bytes) = (footer, Vec::new());
             return Ok(());
         }
-        let footer_only = bytes.get((footer - *from) as usize..bytes.len() - ENDING_BYTES).unwrap_or_default();
+        let footer_only =
+            bytes.get((footer - *from) as usize..bytes.len() - ENDING_BYTES).unwrap_or_default();
         let body = Body::new(Footer::new(footer_only, footer, &self.limits)?, &self.limits)?;
         let mut chunks = Chunks { body, chunk: Vec::new(), at: *size, size: *size };
         // What comes now is the end of the file.

@@ -2,9 +2,9 @@
 
 mod hostile;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use ::parquet::basic::Encoding;
+use ::parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
 use ::parquet::file::properties::{WriterProperties, WriterVersion};
 use arrow::array::*;
 use arrow::compute::cast;
@@ -201,6 +201,19 @@ fn table() -> impl Strategy<Value = Vec<Column>> {
     (0..200usize).prop_flat_map(|rows| prop::collection::vec(column(rows), 1..8))
 }
 
+/// The compressions that are read.
+pub(super) static CODECS: LazyLock<[Compression; 6]> = LazyLock::new(|| {
+    let (gzip, zstd) = (GzipLevel::default(), ZstdLevel::default());
+    [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(gzip),
+        Compression::ZSTD(zstd),
+        Compression::LZ4,
+        Compression::LZ4_RAW,
+    ]
+});
+
 /// How a Parquet file is written.
 #[derive(Clone, Debug)]
 struct Style {
@@ -209,6 +222,7 @@ struct Style {
     has_dictionary: bool,
     dictionary_bytes: usize,
     is_newer: bool,
+    codec: Compression,
     /// Encodings of the newer kind, for all types that have one.
     encoding: Option<bool>,
 }
@@ -220,9 +234,10 @@ prop_compose! {
         has_dictionary in any::<bool>(),
         dictionary_bytes in 1..2000usize,
         is_newer in any::<bool>(),
+        codec in prop::sample::select(CODECS.to_vec()),
         encoding in any::<Option<bool>>(),
     ) -> Style {
-        Style { group, page, has_dictionary, dictionary_bytes, is_newer, encoding }
+        Style { group, page, has_dictionary, dictionary_bytes, is_newer, codec, encoding }
     }
 }
 
@@ -235,6 +250,7 @@ impl Style {
             .set_write_batch_size(8)
             .set_dictionary_enabled(self.has_dictionary)
             .set_dictionary_page_size_limit(self.dictionary_bytes)
+            .set_compression(self.codec)
             .set_writer_version(version);
         for (name, column) in names(columns).into_iter().zip(columns) {
             let encoding = match (column, self.encoding) {

@@ -4,6 +4,7 @@
 //! file alone. What is held stays within `Limits::whole_bytes_max`, and is checked before it is asked for. The row groups
 //! have the rows their footer says.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -178,27 +179,36 @@ impl Body {
     fn read(&mut self) -> Result<(), Error> {
         let waiting = std::mem::take(&mut self.waiting);
         let step = (STEP_VALUES / waiting.len().max(1)).clamp(STEP_LISTS, STEP_ROWS);
-        let (mut flat, mut lists) = (Vec::new(), Vec::new());
+        let (mut many, mut alone) = (Vec::new(), VecDeque::new());
         for (number, chunks) in waiting {
-            match self.units.get(number) {
-                Some(unit) if unit.is_repeated => lists.push((unit, chunks)),
-                Some(unit) => flat.push((unit, chunks)),
-                None => {}
-            }
+            let Some(unit) = self.units.get(number) else { continue };
+            // What may grow has all the room.
+            let grows = unit.is_repeated || chunks.iter().any(|chunk| chunk.claims().has_shared);
+            if grows { alone.push_back((unit, chunks)) } else { many.push((unit, chunks)) }
         }
+        let room = self.limits.whole_bytes_max.saturating_sub(self.footer.memory).saturating_sub(self.held());
         let Body { footer, rows, limits, group, .. } = self;
         let mut together = Together { footer, rows, limits, group: *group };
+        let share = limits.whole_bytes_max / STEP_SHARE / many.len().max(1);
         contained(|| {
-            together.read(flat, step)?;
-            // One after another: each may have many values in a row.
-            lists.into_iter().try_for_each(|list| together.read(vec![list], STEP_LISTS))
+            together.read(many, step, share)?;
+            while let Some((unit, chunks)) = alone.pop_front() {
+                let held: usize =
+                    alone.iter().flat_map(|(_, chunks)| chunks).chain(&chunks).map(Chunk::memory).sum();
+                let room = room.saturating_sub(held);
+                let step = if unit.is_repeated { STEP_LISTS } else { step };
+                together.read(vec![(unit, chunks)], step, room)?;
+            }
+            Ok(())
         })
     }
 
     /// Everything, when every row group was read.
     pub(super) fn partial(self) -> Result<Partial, Error> {
         match self.place {
-            Some(place) => Err(malformed(format!("the Parquet file is cut short behind byte {}", place.start))),
+            Some(place) => {
+                Err(malformed(format!("the Parquet file is cut short behind byte {}", place.start)))
+            }
             None => Ok(self.rows.partial(Format::Parquet, None)),
         }
     }
@@ -213,10 +223,14 @@ struct Together<'a> {
 }
 
 impl Together<'_> {
-    /// Reads units of the row group, so many rows of each at a time.
-    fn read(&mut self, units: Vec<(&Unit, Vec<Chunk>)>, rows_max: usize) -> Result<(), Error> {
+    /// Reads units of the row group, so many rows and bytes of each at a time.
+    fn read(
+        &mut self,
+        units: Vec<(&Unit, Vec<Chunk>)>,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Result<(), Error> {
         let Together { footer, rows, limits, group } = self;
-        let bytes_max = limits.whole_bytes_max / STEP_SHARE / units.len().max(1);
         let begin = |(unit, chunks): (&Unit, Vec<Chunk>)| {
             if unit.value_bytes() > limits.field_bytes_max {
                 return Err(too_long(limits.field_bytes_max));
@@ -253,9 +267,9 @@ impl Together<'_> {
         }
         let rows = footer.rows(*group).transpose()?.unwrap_or(0);
         match readings.iter().find(|reading| reading.rows != rows) {
-            Some(Reading { rows: found, .. }) => Err(malformed(format!(
-                "a column of the Parquet file has {found} rows, its row group {rows}"
-            ))),
+            Some(Reading { rows: found, .. }) => {
+                Err(malformed(format!("a column of the Parquet file has {found} rows, its row group {rows}")))
+            }
             None => Ok(()),
         }
     }

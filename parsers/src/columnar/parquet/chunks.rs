@@ -1,6 +1,7 @@
 //! Chunks that are read by the library: it takes their pages apart and makes arrays of them.
 //!
-//! Promise: of each chunk one page is unpacked at a time, with its dictionary; what a few rows may need is bounded.
+//! Promise: what rows need that are read at a time is bounded, the pages included that their texts lie in: where a page
+//! would be too much, the rows end before it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -71,23 +72,50 @@ pub(super) struct Reading {
     pub(super) width: usize,
     /// Rows so far.
     pub(super) rows: u64,
-    toll: Toll,
+    room: Room,
 }
 
-/// What the pages need that are handed out since the last rows, and may need. Only what grows beyond its page is counted.
+/// What may be needed for the rows that are read at a time.
 #[derive(Clone)]
-struct Toll {
-    bytes: Arc<AtomicUsize>,
+struct Room {
     bytes_max: usize,
+    /// The memory of a value, where a row may have many.
     value_bytes: usize,
+    /// What the pages need that were handed out since the last rows.
+    taken: Arc<AtomicUsize>,
 }
 
-impl Toll {
-    /// Whether a page can be paid for, with texts that grow to so many bytes.
-    fn take(&self, page: &Page, texts: usize) -> bool {
-        let values = (page.num_values() as usize).saturating_mul(self.value_bytes);
-        let cost = values.saturating_add(texts);
-        self.bytes.fetch_add(cost, Ordering::Relaxed).saturating_add(cost) <= self.bytes_max
+/// `taken` when that was more than there may be.
+const TOO_MUCH: usize = usize::MAX;
+
+/// Whether a page may be handed out.
+enum Turn {
+    Now,
+    /// With the next rows.
+    Later,
+    Never,
+}
+
+impl Room {
+    /// Takes what a page needs, whose texts grow to so many bytes.
+    fn take(&self, page: &Page, texts: usize) -> Turn {
+        if page.num_values() == 0 {
+            return Turn::Now;
+        }
+        let grown = (page.num_values() as usize).saturating_mul(self.value_bytes).saturating_add(texts);
+        let taken = self.taken.load(Ordering::Relaxed);
+        // Rows of lists may go on in the next page, which then cannot wait.
+        let is_list = self.value_bytes > 0;
+        if grown > self.bytes_max || is_list && taken.saturating_add(grown) > self.bytes_max {
+            self.taken.store(TOO_MUCH, Ordering::Relaxed);
+            return Turn::Never;
+        }
+        let cost = if is_list { grown } else { grown.saturating_add(page.buffer().len()) };
+        if !is_list && taken > 0 && taken.saturating_add(cost) > self.bytes_max {
+            return Turn::Later;
+        }
+        self.taken.store(taken.saturating_add(cost), Ordering::Relaxed);
+        Turn::Now
     }
 }
 
@@ -101,25 +129,25 @@ impl Reading {
         bytes_max: usize,
     ) -> Result<Reading, Error> {
         let value_bytes = if unit.is_repeated { unit.value_bytes().max(LIST_VALUE_BYTES) } else { 0 };
-        let toll = Toll { bytes: Arc::new(AtomicUsize::new(0)), bytes_max, value_bytes };
+        let room = Room { bytes_max, value_bytes, taken: Arc::default() };
         let is_by_place = chunks.iter().all(|chunk| chunk.claims.is_by_place);
         let levels = unit.by_place.as_ref().filter(|_| is_by_place).unwrap_or(&unit.levels);
-        let group = Group { unit, chunks, metadata: &footer.metadata, toll: &toll };
+        let group = Group { unit, chunks, metadata: &footer.metadata, room: &room };
         let rows_max = (bytes_max / unit.value_bytes().max(1)).clamp(1, rows_max);
         let reader = ParquetRecordBatchReader::try_new_with_row_groups(levels, &group, rows_max, None);
         let reader = reader.map_err(|error| unreadable(&error))?;
-        Ok(Reading { reader, first: unit.first, width: unit.width, rows: 0, toll })
+        Ok(Reading { reader, first: unit.first, width: unit.width, rows: 0, room })
     }
 
     /// The next rows; `None` behind the last ones.
     pub(super) fn next(&mut self) -> Result<Option<ArrayRef>, Error> {
-        self.toll.bytes.store(0, Ordering::Relaxed);
+        self.room.taken.store(0, Ordering::Relaxed);
         let Some(batch) = self.reader.next() else { return Ok(None) };
-        if self.toll.bytes.load(Ordering::Relaxed) > self.toll.bytes_max {
+        if self.room.taken.load(Ordering::Relaxed) == TOO_MUCH {
             let message = format!(
                 "a few rows of the Parquet file need more than {} bytes, which are not held in memory. Write it with \
                  smaller pages",
-                self.toll.bytes_max
+                self.room.bytes_max
             );
             return Err(Error::new(ErrorKind::Limit, message));
         }
@@ -138,7 +166,7 @@ struct Group<'a> {
     unit: &'a Unit,
     chunks: Vec<Chunk>,
     metadata: &'a ParquetMetaData,
-    toll: &'a Toll,
+    room: &'a Room,
 }
 
 impl RowGroups for Group<'_> {
@@ -156,7 +184,8 @@ impl RowGroups for Group<'_> {
         let pages = Pages {
             inner: SerializedPageReader::new(Arc::new(chunk.bytes.clone()), &chunk.about, usize::MAX, None)?,
             column: Arc::clone(described),
-            toll: self.toll.clone(),
+            room: self.room.clone(),
+            later: None,
         };
         Ok(Box::new(OneChunk(Some(pages))))
     }
@@ -187,7 +216,9 @@ impl PageIterator for OneChunk {}
 struct Pages {
     inner: SerializedPageReader<Bytes>,
     column: ColumnDescPtr,
-    toll: Toll,
+    room: Room,
+    /// What waits for the next rows.
+    later: Option<Page>,
 }
 
 impl Iterator for Pages {
@@ -200,24 +231,46 @@ impl Iterator for Pages {
 
 impl PageReader for Pages {
     fn get_next_page(&mut self) -> Result<Option<Page>, ParquetError> {
-        let Some(page) = self.inner.get_next_page()? else { return Ok(None) };
-        if page.is_data_page() {
-            let refused = |what: &str| Err(ParquetError::General(what.to_owned()));
-            let Some(texts) = delta::expanded(&page, &self.column) else {
-                return refused("its lengths are not those of its values");
-            };
-            if !self.toll.take(&page, texts) {
-                return refused("it needs too much memory");
-            }
+        let page = match self.later.take() {
+            Some(page) => page,
+            None => match self.inner.get_next_page()? {
+                Some(page) => page,
+                None => return Ok(None),
+            },
+        };
+        if !page.is_data_page() {
+            return Ok(Some(page));
         }
-        Ok(Some(page))
+        let refused = |what: &str| Err(ParquetError::General(what.to_owned()));
+        let Some(texts) = delta::expanded(&page, &self.column) else {
+            return refused("its lengths are not those of its values");
+        };
+        match self.room.take(&page, texts) {
+            Turn::Now => Ok(Some(page)),
+            Turn::Later => {
+                // To the reader the pages end here, and go on when it asks again.
+                self.later = Some(page);
+                Ok(None)
+            }
+            Turn::Never => refused("it needs too much memory"),
+        }
     }
 
     fn peek_next_page(&mut self) -> Result<Option<PageMetadata>, ParquetError> {
-        self.inner.peek_next_page()
+        match &self.later {
+            Some(page) => Ok(Some(PageMetadata {
+                num_rows: None,
+                num_levels: Some(page.num_values() as usize),
+                is_dict: false,
+            })),
+            None => self.inner.peek_next_page(),
+        }
     }
 
     fn skip_next_page(&mut self) -> Result<(), ParquetError> {
-        self.inner.skip_next_page()
+        match self.later.take() {
+            Some(_) => Ok(()),
+            None => self.inner.skip_next_page(),
+        }
     }
 }

@@ -19,6 +19,8 @@ const DICTIONARY: usize = 2;
 const DATA_V2: usize = 3;
 /// Encodings whose values are places in the dictionary.
 const BY_PLACE: [usize; 2] = [2, 8];
+/// The encoding of texts of which only the ends are stored.
+const DELTA_BYTE_ARRAY: usize = 7;
 /// The memory of a value of the dictionary, beside its bytes.
 const DICTIONARY_VALUE_BYTES: usize = 16;
 /// How frames of LZ4 begin. The library takes them for Hadoop's in very old files, and unpacks them to wherever they end.
@@ -36,6 +38,8 @@ pub(super) struct Claims {
     pub(super) page: usize,
     /// Whether all values are given by their place in the dictionary.
     pub(super) is_by_place: bool,
+    /// Whether there are texts that share their beginning with the one before.
+    pub(super) has_shared: bool,
 }
 
 impl Claims {
@@ -65,6 +69,7 @@ impl Claims {
                     claims.values += header.values as u64;
                     claims.page = claims.page.max(memory);
                     claims.is_by_place &= BY_PLACE.contains(&header.encoding);
+                    claims.has_shared |= header.encoding == DELTA_BYTE_ARRAY;
                 }
             }
         }
@@ -83,7 +88,9 @@ fn check(header: &Header, data: &[u8], codec: Compression) -> Result<(), Error> 
             let unpacked = copy(&mut MultiGzDecoder::new(packed).take(claimed + 1), &mut sink());
             // Of a page of nulls alone nothing is read.
             if claimed > 0 && unpacked.ok() != Some(claimed) {
-                return Err(malformed("a page of the Parquet file is damaged: it does not unpack to its length"));
+                return Err(malformed(
+                    "a page of the Parquet file is damaged: it does not unpack to its length",
+                ));
             }
         }
         Compression::LZ4 if LZ4_FRAMES.iter().any(|magic| packed.starts_with(magic)) => {
@@ -173,12 +180,18 @@ mod tests {
         let chunk =
             [page(2, 0, 30, b"dictionary"), page(0, 8, 20, b"page"), page(0, 2, 40, b"other page")].concat();
         let claims = Claims::of(&chunk, Compression::SNAPPY).unwrap();
-        let expected =
-            Claims { values: 16, unpacked: 90, dictionary: 30 + 8 * 16, page: 40, is_by_place: true };
+        let expected = Claims {
+            values: 16,
+            unpacked: 90,
+            dictionary: 30 + 8 * 16,
+            page: 40,
+            is_by_place: true,
+            has_shared: false,
+        };
         assert_eq!(claims, expected);
         let mixed = [chunk.clone(), page(0, 7, 33, b"ends")].concat();
         let claims = Claims::of(&mixed, Compression::SNAPPY).unwrap();
-        assert_eq!((claims.is_by_place, claims.page, claims.values), (false, 40, 24));
+        assert_eq!((claims.is_by_place, claims.has_shared, claims.values), (false, true, 24));
         // Cut anywhere but between pages, and a dictionary of more values than bytes.
         let ends = [0, 23, 23 + 17];
         for len in (0..chunk.len()).filter(|len| !ends.contains(len)) {

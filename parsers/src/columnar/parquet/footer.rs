@@ -40,8 +40,7 @@ pub(super) struct Footer {
 impl Footer {
     /// Understands a footer that begins at `end` in the file, behind the last chunk.
     pub(super) fn new(bytes: &[u8], end: u64, limits: &Limits) -> Result<Footer, Error> {
-        let shape =
-            Shape::of(bytes).ok_or_else(|| malformed("the footer of the Parquet file is damaged"))?;
+        let shape = Shape::of(bytes).ok_or_else(|| malformed("the footer of the Parquet file is damaged"))?;
         if shape.is_encrypted {
             return Err(Error::new(ErrorKind::Unsupported, "the Parquet file is encrypted"));
         }

@@ -8,7 +8,7 @@ use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::ipc::CompressionType;
 
-use super::{feed, ipc_file, ipc_stream, parquet, read, table_of};
+use super::{CODECS, feed, ipc_file, ipc_stream, parquet, read, table_of};
 use crate::columnar::ParquetDecoder;
 use crate::decode::Decode;
 use crate::error::ErrorKind;
@@ -35,12 +35,13 @@ fn sample() -> RecordBatch {
 fn files() -> Vec<Vec<u8>> {
     let table = [sample()];
     let small = || WriterProperties::builder().set_data_page_row_count_limit(50).set_write_batch_size(10);
-    let mut files = vec![
-        parquet(&table, small().build()),
+    let mut files: Vec<Vec<u8>> =
+        CODECS.iter().map(|codec| parquet(&table, small().set_compression(*codec).build())).collect();
+    files.extend([
         ipc_file(&table, Some(CompressionType::ZSTD)),
         ipc_file(&table, Some(CompressionType::LZ4_FRAME)),
         ipc_stream(&table),
-    ];
+    ]);
     for encoding in [Encoding::DELTA_BYTE_ARRAY, Encoding::DELTA_LENGTH_BYTE_ARRAY] {
         let newer = ::parquet::file::properties::WriterVersion::PARQUET_2_0;
         let small = small().set_writer_version(newer).set_dictionary_enabled(false);
@@ -109,17 +110,48 @@ fn what_must_be_held_has_a_limit_that_says_what_to_do() {
     };
     let told = refused(&ipc_stream(&table), false, &small);
     assert!(told.contains("smaller record batches"), "{told}");
-    // Without a way to jump the file is too large to be held; with one, a page of it is.
-    let one_page = WriterProperties::builder().set_dictionary_enabled(false).build();
-    let file = parquet(&table, one_page);
+    // Without a way to jump the file is too large to be held; with one, a chunk of it is.
+    let one_chunk = WriterProperties::builder().set_dictionary_enabled(false).build();
+    let file = parquet(&table, one_chunk);
     let told = refused(&file, false, &small);
     assert!(told.contains("not from a pipe"), "{told}");
     let told = refused(&file, true, &small);
-    assert!(told.contains("smaller pages"), "{told}");
-    let pages = WriterProperties::builder().set_dictionary_enabled(false).set_data_page_row_count_limit(500);
-    let file = parquet(&table, pages.set_write_batch_size(100).build());
-    let decoder = Box::new(ParquetDecoder::new(&small));
-    assert_eq!(feed(decoder, &file, 5000, true).unwrap().total_rows, 10_000);
+    assert!(told.contains("column \"n\"") && told.contains("smaller row groups"), "{told}");
+    let chunks = WriterProperties::builder().set_max_row_group_row_count(Some(500));
+    let file = parquet(&table, chunks.build());
+    let read = |limits: &Limits| feed(Box::new(ParquetDecoder::new(limits)), &file, 1000, true);
+    let footer = Limits { whole_bytes_max: 7_000, ..Limits::default() };
+    let told = read(&footer).unwrap_err().to_string();
+    assert!(told.contains("larger row groups"), "{told}");
+    let enough = Limits { whole_bytes_max: 60_000, ..Limits::default() };
+    assert_eq!(read(&enough).unwrap().total_rows, 10_000);
+}
+
+/// Few bytes that would come to many: a page that claims to be large, and texts that repeat the one before.
+#[test]
+fn what_would_grow_beyond_the_memory_is_refused() {
+    let limits = Limits { whole_bytes_max: 1 << 20, ..Limits::default() };
+    let zeros = [table_of(vec![("n", Arc::new(Int64Array::from(vec![0; 300_000])))])];
+    for codec in CODECS.iter().copied().filter(|codec| *codec != Compression::UNCOMPRESSED) {
+        let one_page = WriterProperties::builder().set_dictionary_enabled(false).set_compression(codec);
+        let file = parquet(
+            &zeros,
+            one_page.set_data_page_size_limit(1 << 30).set_data_page_row_count_limit(1 << 30).build(),
+        );
+        assert!(file.len() < 1 << 18, "{codec} {}", file.len());
+        let error = read(&file, 5000, true, &limits).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit, "{codec} {error}");
+    }
+    let long = "long ".repeat(2_000);
+    let texts = [table_of(vec![("t", Arc::new(StringArray::from(vec![long.as_str(); 1_000])))])];
+    let shared = WriterProperties::builder()
+        .set_dictionary_enabled(false)
+        .set_column_encoding("t".into(), Encoding::DELTA_BYTE_ARRAY);
+    let file = parquet(&texts, shared.build());
+    assert!(file.len() < 1 << 15, "{}", file.len());
+    let error = read(&file, 5000, true, &limits).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+    assert_eq!(read(&file, 5000, true, &Limits::default()).unwrap().summary[0].1.unique, Some(1));
 }
 
 #[test]
