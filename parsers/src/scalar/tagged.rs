@@ -29,6 +29,8 @@ const NAIVE: u8 = b'p';
 const AWARE: u8 = b'z';
 const CLOCK: u8 = b'c';
 
+const DAY_SECONDS: i64 = 86_400;
+
 /// What a number of time units stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
@@ -52,7 +54,7 @@ pub fn number(token: &mut Vec<u8>, digits: &[u8]) {
     tag(token, NUMBER, digits);
 }
 
-/// Writes a number or a truth value. What else there is has no token of this kind: see [`text`] and [`moment`].
+/// Writes a typed value. A null, and what is only known to be text, have no token of their own: see [`text`].
 pub fn value(token: &mut Vec<u8>, scalar: &Scalar) {
     match *scalar {
         Scalar::Int(value) => tag(token, INT, &value.to_le_bytes()),
@@ -61,8 +63,35 @@ pub fn value(token: &mut Vec<u8>, scalar: &Scalar) {
             tag(token, FLOAT, &value.to_le_bytes())
         }
         Scalar::Bool(value) => tag(token, BOOL, &[u8::from(value)]),
-        _ => token.clear(),
+        Scalar::Date(at) => time(token, Moment::Day, at),
+        Scalar::Naive(at) => time(token, Moment::Naive, at),
+        Scalar::Aware(at) => time(token, Moment::Aware, at),
+        Scalar::Null | Scalar::Text => token.clear(),
     }
+}
+
+/// Writes a time in the largest unit that has it exactly, so that equal times are equal tokens.
+fn time(token: &mut Vec<u8>, kind: Moment, at: DateTime) {
+    let nanos = Offset::UTC.to_timestamp(at).map_or(0, Timestamp::as_nanosecond);
+    let decimals = [0, 3, 6].into_iter().find(|decimals| nanos % nanos_of(*decimals) == 0).unwrap_or(9);
+    token.clear();
+    match (kind, i64::try_from(nanos / nanos_of(decimals))) {
+        (Moment::Day, _) => {
+            let days = nanos.div_euclid(nanos_of(0) * i128::from(DAY_SECONDS)) as i64;
+            token.extend_from_slice(moment(kind, 0, days).text());
+        }
+        (_, Ok(number)) => token.extend_from_slice(moment(kind, decimals, number).text()),
+        // Nanoseconds of all years do not fit into 64 bits.
+        _ => {
+            let zone = if kind == Moment::Aware { "Z" } else { "" };
+            tag(token, TEXT, format!("{at}{zone}").as_bytes());
+        }
+    }
+}
+
+/// The nanoseconds of a unit of which ten to the power of `decimals` are a second.
+fn nanos_of(decimals: u8) -> i128 {
+    10_i128.pow(9_u32.saturating_sub(decimals.into()))
 }
 
 fn tag(token: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
@@ -159,7 +188,7 @@ fn number_of(bytes: &[u8]) -> Option<(u8, i64)> {
 }
 
 fn day(number: i64) -> Option<DateTime> {
-    let at = Timestamp::from_second(number.checked_mul(86_400)?).ok()?;
+    let at = Timestamp::from_second(number.checked_mul(DAY_SECONDS)?).ok()?;
     Some(Offset::UTC.to_datetime(at))
 }
 
@@ -229,7 +258,25 @@ mod tests {
             assert_eq!(read(&token), scalar);
             assert_eq!(String::from_utf8_lossy(&shown(&token)), text);
         }
-        assert_eq!(int(7).text(), int(7).text());
+        for text in [
+            "2013-01-02T03:04:05.123456789",
+            "-000044-03-15T00:00:00",
+            "2500-01-01T00:00:00.000000001",
+            "1969-12-31T23:59:59.5",
+        ] {
+            let at: DateTime = text.parse().unwrap();
+            for (scalar, end) in [(Scalar::Naive(at), ""), (Scalar::Aware(at), "Z")] {
+                value(&mut token, &scalar);
+                assert_eq!(read(&token), scalar);
+                assert_eq!(String::from_utf8_lossy(&shown(&token)), format!("{text}{end}"));
+            }
+            let day = at.date().to_datetime(jiff::civil::Time::midnight());
+            value(&mut token, &Scalar::Date(day));
+            assert_eq!(
+                (read(&token), &*shown(&token)),
+                (Scalar::Date(day), day.date().to_string().as_bytes())
+            );
+        }
         assert_eq!(read(float(-f64::NAN).text()), Scalar::Null);
         assert_eq!(float(-f64::NAN).text(), float(f64::NAN).text());
     }
