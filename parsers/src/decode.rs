@@ -39,3 +39,18 @@ pub trait Decode: Send {
 pub fn decoder(name: &str, limits: &Limits) -> Box<dyn Decode> {
     Reading::default().decoder(name, limits)
 }
+
+/// For tests: what a decoder makes of these bytes in pieces of these sizes, again and again.
+#[cfg(test)]
+pub(crate) fn fed(mut decoder: Box<dyn Decode>, bytes: &[u8], sizes: &[usize]) -> Result<Summary, Error> {
+    let mut rest = bytes;
+    for &size in sizes.iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        let (piece, tail) = rest.split_at(size.clamp(1, rest.len()));
+        decoder.feed(piece)?;
+        rest = tail;
+    }
+    decoder.finish()
+}

@@ -116,7 +116,7 @@ fn take(batch: &mut Batch, rows: &mut Rows) -> Result<(), Error> {
     let width = rows.columns.width();
     batch.sort(width);
     let batch = &*batch;
-    rows.columns.add_batch(|index| batch.column(index))?;
+    rows.columns.add_batch(|index| batch.column(index));
     (0..width).for_each(|index| rows.columns.add_missing(index, batch.missing(index)));
     rows.total += batch.rows;
     Ok(())

@@ -157,10 +157,58 @@ mod tests {
         let again = Partial::from_bytes(&bytes, &limits()).unwrap();
         assert_eq!(again.clone().finish(), whole.clone().finish());
         assert_eq!(again.to_bytes(), bytes);
+        // So do its bounds: what is read goes on as what was never written.
+        let (mut one, mut other) = (whole.clone(), again);
+        one.merge(read("t.csv", &table(4_000..9_000))).unwrap();
+        other.merge(read("t.csv", &table(4_000..9_000))).unwrap();
+        assert_eq!(one.to_bytes(), other.to_bytes());
         // With less memory, what was exact is estimated.
         let small = Limits { exact_bytes_max: 100, ..limits() };
         let summary = Partial::from_bytes(&bytes, &small).unwrap().finish();
         assert!(summary.schema.iter().all(|column| !column.distinct.exact));
+    }
+
+    #[test]
+    fn more_columns_than_the_limit_are_refused_before_anything_is_merged() {
+        let limits = Limits { columns_max: 3, ..limits() };
+        let read = |text: &str| {
+            let mut decoder = crate::decoder("t.csv", &limits);
+            decoder.feed(text.as_bytes()).unwrap();
+            decoder.partial().unwrap()
+        };
+        let mut whole = read("a,b\n1,2\n");
+        let before = whole.to_bytes();
+        assert_eq!(whole.merge(read("c,d\n1,2\n")).unwrap_err().kind(), ErrorKind::Limit);
+        assert_eq!(whole.to_bytes(), before);
+        whole.merge(read("b,c\n1,2\n")).unwrap();
+        let few = Limits { columns_max: 2, ..limits.clone() };
+        let refused = Partial::from_bytes(&whole.to_bytes(), &few).err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::Limit);
+    }
+
+    /// Bytes may be forged, not only damaged: none of these adds up.
+    #[test]
+    fn counts_that_do_not_add_up_are_refused() {
+        let exact = read("t.csv", &table(0..10));
+        let estimated = read("t.csv", &table(0..4_000));
+        let forge = |partial: &Partial, change: &dyn Fn(&mut Partial)| {
+            let mut forged = partial.clone();
+            change(&mut forged);
+            Partial::from_bytes(&forged.to_bytes(), &limits()).err().map(|error| error.kind())
+        };
+        for partial in [&exact, &estimated] {
+            assert_eq!(forge(partial, &|_| {}), None);
+            let changes: [&dyn Fn(&mut Partial); 5] = [
+                &|forged| forged.rows.total += 1,
+                &|forged| forged.rows.total = u64::MAX,
+                &|forged| forged.rows.columns.add_missing(1, u64::MAX),
+                &|forged| forged.rows.names[0] = forged.rows.names[1].clone(),
+                &|forged| forged.rows.names.push("more".to_owned()),
+            ];
+            for change in changes {
+                assert_eq!(forge(partial, change), Some(ErrorKind::Malformed));
+            }
+        }
     }
 
     proptest! {

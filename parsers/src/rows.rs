@@ -2,15 +2,20 @@
 //!
 //! Promise: the same summary of the same values, whatever the format they came in.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Columns;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::format::{Compression, Format};
 use crate::limits::Limits;
 use crate::partial::Partial;
 use crate::scalar::Syntax;
 use crate::summary::{Dialect, SCHEMA_VERSION, Summary, Warning, WarningKind};
+
+/// More rows than files have. With so many at most, no count of anything overflows.
+const ROWS_MAX: u64 = 1 << 48;
 
 /// The rows so far.
 #[derive(Clone, Serialize, Deserialize)]
@@ -19,15 +24,18 @@ pub(crate) struct Rows {
     pub(crate) columns: Columns,
     pub(crate) total: u64,
     pub(crate) warnings: Warnings,
+    #[serde(skip)]
     top_bytes_max: usize,
+    #[serde(skip)]
+    columns_max: usize,
 }
 
 impl Rows {
     /// No rows of columns with these names.
     pub(crate) fn new(names: Vec<String>, syntax: Syntax, limits: &Limits) -> Rows {
-        let Limits { exact_bytes_max, sketch_bytes_max, top_bytes_max, .. } = *limits;
+        let Limits { exact_bytes_max, sketch_bytes_max, top_bytes_max, columns_max, .. } = *limits;
         let columns = Columns::new(names.len(), syntax, exact_bytes_max, sketch_bytes_max);
-        Rows { names, columns, total: 0, warnings: Warnings::default(), top_bytes_max }
+        Rows { names, columns, total: 0, warnings: Warnings::default(), top_bytes_max, columns_max }
     }
 
     /// Everything that was read. `dialect` only for delimited text.
@@ -35,9 +43,21 @@ impl Rows {
         Partial { rows: self, format, dialect, encoding: None, compression: Compression::None }
     }
 
-    /// Takes in the rows of another part, which came later.
+    /// Takes in the rows of another part, which came later; all of them, or none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Limit`] when both together have more columns than one may have, or more rows than can be counted.
     pub(crate) fn merge(&mut self, other: Rows) -> Result<(), Error> {
-        self.columns.merge_by_name(&mut self.names, self.total, other.columns, &other.names, other.total)?;
+        let names: HashSet<&String> = self.names.iter().collect();
+        let columns = names.len() + other.names.iter().filter(|name| !names.contains(name)).count();
+        if columns > self.columns_max {
+            let message = format!("{columns} columns in all, more than {} (columns_max)", self.columns_max);
+            return Err(Error::new(ErrorKind::Limit, format!("{message}: summarise these files apart")));
+        }
+        if self.total + other.total > ROWS_MAX {
+            return Err(Error::new(ErrorKind::Limit, format!("more than {ROWS_MAX} rows")));
+        }
+        self.columns.merge_by_name(&mut self.names, self.total, other.columns, &other.names, other.total);
         self.total += other.total;
         self.warnings.merge(other.warnings);
         Ok(())
@@ -45,13 +65,25 @@ impl Rows {
 
     /// Whether these are rows, and not bytes that only look like some.
     pub(crate) fn is_sound(&self) -> bool {
-        self.names.len() == self.columns.width() && self.columns.is_sound()
+        let names: HashSet<&String> = self.names.iter().collect();
+        names.len() == self.names.len()
+            && self.names.len() == self.columns.width()
+            && self.total <= ROWS_MAX
+            && self.columns.is_sound(self.total)
     }
 
-    /// Goes on within these limits.
+    /// Sets the limits, which bytes do not have.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Limit`] when there are more columns than they allow.
     pub(crate) fn bound(&mut self, limits: &Limits) -> Result<(), Error> {
-        self.top_bytes_max = limits.top_bytes_max;
-        self.columns.bound(limits.exact_bytes_max, limits.sketch_bytes_max)
+        let (width, columns_max) = (self.columns.width(), limits.columns_max);
+        if width > columns_max {
+            return Err(Error::new(ErrorKind::Limit, format!("{width} columns, more than {columns_max}")));
+        }
+        (self.top_bytes_max, self.columns_max) = (limits.top_bytes_max, columns_max);
+        self.columns.bound(limits.exact_bytes_max, limits.sketch_bytes_max);
+        Ok(())
     }
 
     /// The summary.
@@ -101,7 +133,7 @@ impl Warnings {
     pub(crate) fn merge(&mut self, other: Warnings) {
         for warning in other.0 {
             match self.0.iter_mut().find(|mine| mine.kind == warning.kind) {
-                Some(mine) => mine.count += warning.count,
+                Some(mine) => mine.count = mine.count.saturating_add(warning.count),
                 None => self.0.push(warning),
             }
         }

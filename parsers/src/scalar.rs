@@ -332,7 +332,21 @@ fn fraction(digits: &[u8]) -> Option<i32> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        /// The short way gives the float that the standard library's parser gives, bit for bit.
+        #[test]
+        fn decimal_fractions_are_rounded_once(text in "[+-]?(0|[1-9][0-9]{0,16})\\.[0-9]{0,17}") {
+            let whole: f64 = text.parse().unwrap();
+            let Scalar::Float(ours) = read(text.as_bytes()) else { panic!("{text} is a float") };
+            prop_assert_eq!(ours.to_bits(), whole.to_bits(), "{}", text);
+        }
+    }
 
     #[test]
     fn numbers_are_what_pandas_reads() {

@@ -18,6 +18,7 @@ mod convert;
 mod demo;
 mod dlq;
 mod manual;
+mod merge;
 mod reading;
 mod results;
 mod run;
@@ -68,6 +69,8 @@ enum Command {
     Config(config::Options),
     /// Summarise files, to the terminal; no Kafka needed
     Summarize(summarize::Options),
+    /// Merge what `summarize --format partial` wrote into one summary
+    Merge(merge::Options),
     /// Write the rows of a file as CSV or Parquet, as they are understood
     Convert(convert::Options),
     /// Run the whole loop on this machine: broker, bucket, workers, results
@@ -260,6 +263,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
             Command::Dlq(options) => dlq::run(options).await,
             Command::Config(options) => config::run(options).await,
             Command::Summarize(options) => summarize::run(&options),
+            Command::Merge(options) => merge::run(&options),
             Command::Convert(options) => convert::run(&options),
             Command::Demo(options) => demo::run(&options).await,
             Command::Completions(options) => manual::completions(&options),
@@ -279,8 +283,12 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
 /// # Errors
 /// [`Error::ReaderGone`] when nobody reads any more, as `head` does: the end of the command, and a good one.
 fn print(text: &str) -> Result<(), Error> {
+    print_bytes(text.as_bytes())
+}
+
+fn print_bytes(bytes: &[u8]) -> Result<(), Error> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Error::ReaderGone),
         done => done.map_err(Error::io("could not write to the terminal")),
     }

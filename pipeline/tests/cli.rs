@@ -79,6 +79,49 @@ fn summarize_writes_json_or_a_table_and_goes_on_after_a_bad_file() {
     assert!(table.contains("2 rows, 2 columns") && table.contains("38.5"), "{table}");
 }
 
+/// Small files are read side by side and merged in neighbourhoods: the answer is that of one file with all rows.
+#[test]
+fn merged_files_are_as_one_and_partials_merge_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (mut rows, mut files) = (String::from("id,word\n"), Vec::new());
+    for file in 0..50 {
+        let lines: String = (0..20).map(|row| format!("{},w{}\n", file * 20 + row, row % 7)).collect();
+        files.push(path(&format!("{file}.csv")));
+        std::fs::write(&files[file], format!("id,word\n{lines}")).unwrap();
+        rows += &lines;
+    }
+    std::fs::write(path("all.csv"), rows).unwrap();
+    let summarize = |arguments: &[&str], files: &[String]| {
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        pipeline(&[&["summarize"], arguments, &files[..]].concat(), &[])
+    };
+    let whole = summarize(&[], &[path("all.csv")]);
+    let together = summarize(&["--merge"], &files);
+    assert!(together.status.success(), "{}", text(&together.stderr));
+    assert_eq!(text(&together.stdout), text(&whole.stdout));
+
+    for (name, files) in [("first.partial", &files[..30]), ("second.partial", &files[30..])] {
+        let partial = summarize(&["--merge", "--format", "partial"], files);
+        assert!(partial.status.success(), "{}", text(&partial.stderr));
+        std::fs::write(path(name), partial.stdout).unwrap();
+    }
+    let merged = pipeline(&["merge", &path("first.partial"), &path("second.partial")], &[]);
+    assert!(merged.status.success(), "{}", text(&merged.stderr));
+    assert_eq!(text(&merged.stdout), text(&whole.stdout));
+
+    // A total that lacks a file is none.
+    let lacking = summarize(&["--merge"], &[files[0].clone(), path("not.csv"), files[1].clone()]);
+    assert_eq!((lacking.status.code(), text(&lacking.stdout)), (Some(1), String::new()));
+    assert!(text(&lacking.stderr).contains("not.csv"), "{}", text(&lacking.stderr));
+    let no_partial = pipeline(&["merge", &path("first.partial"), &path("all.csv")], &[]);
+    assert_eq!((no_partial.status.code(), text(&no_partial.stdout)), (Some(1), String::new()));
+    assert!(text(&no_partial.stderr).contains("--format partial"), "{}", text(&no_partial.stderr));
+    let several = summarize(&["--format", "partial"], &files);
+    assert_eq!((several.status.code(), text(&several.stdout)), (Some(1), String::new()));
+    assert!(text(&several.stderr).contains("--merge"), "{}", text(&several.stderr));
+}
+
 #[test]
 fn convert_writes_rows_as_they_were_understood() {
     let directory = tempfile::tempdir().unwrap();

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use crate::aggregate::exact::{self, KNOWN, finite};
 use crate::aggregate::tokens::Taken;
 use crate::aggregate::{Full, Sink, SketchSizes, Sketches, Tokens, Values, Word};
-use crate::error::Error;
 use crate::scalar::Syntax;
 use crate::summary::{Bound, ColumnSchema, ColumnStats, ColumnType, Distinct, Precision};
 
@@ -45,9 +44,13 @@ pub struct Columns {
     columns: Vec<Column>,
     syntax: Syntax,
     /// What fits into `sketch_bytes_max` as often as there are columns.
+    #[serde(skip)]
     sizes: SketchSizes,
+    #[serde(skip)]
     sketch_bytes_max: usize,
+    #[serde(skip)]
     exact_bytes: usize,
+    #[serde(skip)]
     exact_bytes_max: usize,
 }
 
@@ -74,24 +77,25 @@ impl Columns {
         self.syntax
     }
 
-    /// Whether these are columns, and not bytes that only look like some.
-    pub(crate) fn is_sound(&self) -> bool {
-        let sound = |column: &Column| match &column.state {
-            State::Exact(_) => true,
-            State::Estimated(sketches) => sketches.is_sound(),
+    /// Whether these are columns of so many rows, and not bytes that only look like some.
+    pub(crate) fn is_sound(&self, rows: u64) -> bool {
+        let values = |column: &Column| match &column.state {
+            State::Exact(tokens) => tokens.iter().try_fold(0u64, |sum, (_, times)| sum.checked_add(times)),
+            State::Estimated(sketches) => sketches.values().filter(|_| sketches.is_sound()),
         };
+        let sound =
+            |column: &Column| values(column).and_then(|sum| sum.checked_add(column.missing)) == Some(rows);
         self.columns.iter().all(sound)
     }
 
-    /// Goes on within other bounds, after it was read from bytes that may have been written with larger ones.
-    pub(crate) fn bound(&mut self, exact_bytes_max: usize, sketch_bytes_max: usize) -> Result<(), Error> {
+    /// Sets the bounds, which bytes do not have: they may have been written with larger ones.
+    pub(crate) fn bound(&mut self, exact_bytes_max: usize, sketch_bytes_max: usize) {
         (self.exact_bytes_max, self.sketch_bytes_max) = (exact_bytes_max, sketch_bytes_max);
         self.resize();
         self.exact_bytes = self.exact_bytes();
         while self.exact_bytes > self.exact_bytes_max {
-            self.fold_largest(0)?;
+            self.fold_largest(0);
         }
-        Ok(())
     }
 
     /// The memory held by exact tables, counted anew.
@@ -104,46 +108,40 @@ impl Columns {
     }
 
     /// Takes in a value of the column `index`, `times` times. A column that does not exist takes nothing.
-    pub fn add(&mut self, index: usize, word: Word<'_>, times: u64) -> Result<(), Error> {
+    pub fn add(&mut self, index: usize, word: Word<'_>, times: u64) {
         loop {
-            let Some(column) = self.columns.get_mut(index) else { return Ok(()) };
+            let Some(column) = self.columns.get_mut(index) else { return };
             match &mut column.state {
-                State::Estimated(sketches) => {
-                    sketches.add(word, times);
-                    return Ok(());
-                }
+                State::Estimated(sketches) => return sketches.add(self.syntax, word, times),
                 State::Exact(tokens) => {
                     let room = self.exact_bytes_max.saturating_sub(self.exact_bytes);
                     if let Ok(grown) = tokens.add(word, times, room) {
                         self.exact_bytes += grown;
-                        return Ok(());
+                        return;
                     }
                 }
             }
             // Each round folds a table, so this ends: at the latest when the column itself is folded.
-            self.fold_largest(index)?;
+            self.fold_largest(index);
         }
     }
 
     /// Takes in a stretch of the file: `column` gives the values of each, in their order. Inside of a rayon pool the
     /// columns are shared out to its threads; the result is the same.
-    pub fn add_batch<V: Values>(&mut self, column: impl Fn(usize) -> V + Sync) -> Result<(), Error> {
+    pub fn add_batch<V: Values>(&mut self, column: impl Fn(usize) -> V + Sync) {
         // First each column by itself, with an equal share of the room: then no thread need know of another.
         let share = self.exact_bytes_max.saturating_sub(self.exact_bytes) / self.columns.len().max(1);
-        let take = |(index, own): (usize, &mut Column)| own.take(column(index), share);
-        let taken: Result<Vec<Taken>, Error> = match rayon::current_thread_index() {
+        let syntax = self.syntax;
+        let take = |(index, own): (usize, &mut Column)| own.take(syntax, column(index), share);
+        let taken: Vec<Taken> = match rayon::current_thread_index() {
             Some(_) => self.columns.par_iter_mut().enumerate().map(take).collect(),
             None => self.columns.iter_mut().enumerate().map(take).collect(),
         };
-        let taken = taken?;
         self.exact_bytes += taken.iter().map(|taken| taken.grown).sum::<usize>();
         // Then those for which that was not enough, one after another, with all the room there is.
         for (index, taken) in taken.into_iter().enumerate().filter(|(_, taken)| taken.is_full) {
-            let mut rest = Rest { columns: self, index, added: Ok(()) };
-            column(index).show(taken.values, &mut rest)?;
-            rest.added?;
+            column(index).show(taken.values, &mut Rest { columns: self, index });
         }
-        Ok(())
     }
 
     /// Counts nulls without a token in the column `index`.
@@ -172,14 +170,6 @@ impl Columns {
         }
     }
 
-    /// Takes in the columns of another part of the file, which came later. Those that are more than here are left out.
-    pub fn merge(&mut self, other: Columns) -> Result<(), Error> {
-        for (index, column) in other.columns.into_iter().enumerate() {
-            self.merge_column(index, column)?;
-        }
-        Ok(())
-    }
-
     /// Takes in another part by the names of its columns; each part has its own `names` and number of `rows`. A column
     /// that only one of them has is null in the rows of the other.
     pub fn merge_by_name(
@@ -189,7 +179,7 @@ impl Columns {
         other: Columns,
         other_names: &[String],
         other_rows: u64,
-    ) -> Result<(), Error> {
+    ) {
         let mut only_here: HashMap<String, usize> = names.iter().cloned().zip(0..).collect();
         for (name, column) in other_names.iter().zip(other.columns) {
             let index = match only_here.remove(name) {
@@ -200,21 +190,20 @@ impl Columns {
                     self.width() - 1
                 }
             };
-            self.merge_column(index, column)?;
+            self.merge_column(index, column);
         }
         only_here.into_values().for_each(|index| self.add_missing(index, other_rows));
-        Ok(())
     }
 
-    fn merge_column(&mut self, index: usize, other: Column) -> Result<(), Error> {
+    fn merge_column(&mut self, index: usize, other: Column) {
         match other.state {
             State::Exact(tokens) => {
                 for (token, times) in tokens.iter() {
-                    self.add(index, Word::new(token), times)?;
+                    self.add(index, Word::new(token), times);
                 }
             }
             State::Estimated(mut sketches) => {
-                self.fold(index)?;
+                self.fold(index);
                 if let Some(Column { state: State::Estimated(mine), .. }) = self.columns.get_mut(index) {
                     sketches.shrink(&self.sizes);
                     mine.merge(&sketches);
@@ -222,7 +211,6 @@ impl Columns {
             }
         }
         self.add_missing(index, other.missing);
-        Ok(())
     }
 
     /// The facts of each column, under these names.
@@ -232,7 +220,7 @@ impl Columns {
     }
 
     /// Folds the exact table that holds the most memory; `wanting` when none holds any.
-    fn fold_largest(&mut self, wanting: usize) -> Result<(), Error> {
+    fn fold_largest(&mut self, wanting: usize) {
         let mut largest = (0, wanting);
         for (index, column) in self.columns.iter().enumerate() {
             if let State::Exact(tokens) = &column.state
@@ -241,33 +229,36 @@ impl Columns {
                 largest = (tokens.bytes(), index);
             }
         }
-        self.fold(largest.1)
+        self.fold(largest.1);
     }
 
     /// Turns the table of a column into sketches. A column that is folded already stays as it is.
-    fn fold(&mut self, index: usize) -> Result<(), Error> {
-        let Some(column) = self.columns.get_mut(index) else { return Ok(()) };
+    fn fold(&mut self, index: usize) {
+        let Some(column) = self.columns.get_mut(index) else { return };
         if let State::Exact(tokens) = &mut column.state {
             self.exact_bytes = self.exact_bytes.saturating_sub(tokens.bytes());
             tokens.seal();
-            let mut sketches = Sketches::new(&self.sizes, self.syntax);
+            let mut sketches = Sketches::new(&self.sizes);
             for (token, times) in tokens.iter() {
-                sketches.add(Word::new(token), times);
+                sketches.add(self.syntax, Word::new(token), times);
             }
             column.state = State::Estimated(Box::new(sketches));
         }
-        Ok(())
     }
 }
 
 impl Column {
     /// Takes in values while the table finds room within `room` bytes.
-    fn take(&mut self, values: impl Values, room: usize) -> Result<Taken, Error> {
+    fn take(&mut self, syntax: Syntax, values: impl Values, room: usize) -> Taken {
         match &mut self.state {
-            State::Estimated(sketches) => values.show(0, &mut **sketches).map(|()| Taken::default()),
+            State::Estimated(sketches) => {
+                values.show(0, &mut Estimate { sketches, syntax });
+                Taken::default()
+            }
             State::Exact(tokens) => {
                 let mut table = Table { tokens, room, taken: Taken::default() };
-                values.show(0, &mut table).map(|()| table.taken)
+                values.show(0, &mut table);
+                table.taken
             }
         }
     }
@@ -275,7 +266,7 @@ impl Column {
     fn finish(self, syntax: Syntax, name: String, top_bytes_max: usize) -> Finished {
         match self.state {
             State::Exact(tokens) => exact::finish(tokens, syntax, self.missing, name, top_bytes_max),
-            State::Estimated(sketches) => estimated(&sketches, self.missing, name, top_bytes_max),
+            State::Estimated(sketches) => estimated(&sketches, syntax, self.missing, name, top_bytes_max),
         }
     }
 }
@@ -307,13 +298,19 @@ impl Sink for Table<'_> {
     }
 }
 
-impl Sink for Sketches {
+/// The sketches of a column, and how its tokens are written.
+struct Estimate<'a> {
+    sketches: &'a mut Sketches,
+    syntax: Syntax,
+}
+
+impl Sink for Estimate<'_> {
     fn all<'a>(&mut self, words: impl Iterator<Item = Word<'a>>) {
-        words.for_each(|word| self.add(word, 1));
+        words.for_each(|word| self.sketches.add(self.syntax, word, 1));
     }
 
     fn one(&mut self, word: Word<'_>, times: u64) -> bool {
-        self.add(word, times);
+        self.sketches.add(self.syntax, word, times);
         true
     }
 }
@@ -322,24 +319,27 @@ impl Sink for Sketches {
 struct Rest<'a> {
     columns: &'a mut Columns,
     index: usize,
-    added: Result<(), Error>,
 }
 
 impl Sink for Rest<'_> {
-    fn all<'a>(&mut self, mut words: impl Iterator<Item = Word<'a>>) {
-        while let Some(word) = words.next()
-            && self.one(word, 1)
-        {}
+    fn all<'a>(&mut self, words: impl Iterator<Item = Word<'a>>) {
+        words.for_each(|word| self.columns.add(self.index, word, 1));
     }
 
     fn one(&mut self, word: Word<'_>, times: u64) -> bool {
-        self.added = self.columns.add(self.index, word, times);
-        self.added.is_ok()
+        self.columns.add(self.index, word, times);
+        true
     }
 }
 
 /// The facts of a folded column.
-fn estimated(sketches: &Sketches, missing: u64, name: String, top_bytes_max: usize) -> Finished {
+fn estimated(
+    sketches: &Sketches,
+    syntax: Syntax,
+    missing: u64,
+    name: String,
+    top_bytes_max: usize,
+) -> Finished {
     let kind = sketches.kinds.finish();
     let mut schema = exact::schema(name, kind, sketches.nulls + missing);
     let mut stats = ColumnStats { count: sketches.count, ..ColumnStats::default() };
@@ -352,7 +352,7 @@ fn estimated(sketches: &Sketches, missing: u64, name: String, top_bytes_max: usi
             stats.unique = Some(schema.distinct.value);
             if let Some(top) = sketches.frequent.finish() {
                 schema.top = Some(precision(top.error as f64));
-                stats.top = Some(exact::shown(&sketches.syntax.shown(&top.value), top_bytes_max));
+                stats.top = Some(exact::shown(&syntax.shown(&top.value), top_bytes_max));
                 stats.freq = Some(top.count);
             }
         }

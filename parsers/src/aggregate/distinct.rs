@@ -33,9 +33,11 @@ impl Distinct {
         Distinct { lg, registers: vec![0; 1 << lg] }
     }
 
-    /// Whether there are as many registers as there must be.
+    /// Whether there are as many registers as there must be, and each is what a hash can give.
     pub(crate) fn is_sound(&self) -> bool {
-        (LG_MIN..=LG_MAX).contains(&self.lg) && self.registers.len() == 1 << self.lg
+        (LG_MIN..=LG_MAX).contains(&self.lg)
+            && self.registers.len() == 1 << self.lg
+            && self.registers.iter().all(|rank| *rank <= 64 - self.lg + 1)
     }
 
     /// Takes in one value by its hash. Saying it again changes nothing.
@@ -150,6 +152,21 @@ mod tests {
         let mut sketch = Distinct::new(lg);
         values.for_each(|v| sketch.add(hash::bytes(&v.to_le_bytes())));
         sketch
+    }
+
+    /// Such a register would overflow when it is moved into a smaller sketch.
+    #[test]
+    fn a_register_that_no_hash_gives_is_not_sound() {
+        for rank in [0, 1, 59] {
+            let mut sketch = Distinct::new(6);
+            sketch.registers[3] = rank;
+            assert!(sketch.is_sound(), "{rank}");
+        }
+        for rank in [60, 255] {
+            let mut sketch = Distinct::new(6);
+            sketch.registers[3] = rank;
+            assert!(!sketch.is_sound(), "{rank}");
+        }
     }
 
     #[test]

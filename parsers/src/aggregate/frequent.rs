@@ -56,14 +56,17 @@ impl Frequent {
         }
     }
 
-    /// Whether it is a table in which every search ends.
-    pub(crate) fn is_sound(&self) -> bool {
+    /// Whether it is a table in which every search ends, of `count` values.
+    pub(crate) fn is_sound(&self, count: u64) -> bool {
         let used = self.slots.iter().filter(|slot| slot.count > 0).count();
+        let counts = self.slots.iter().map(|slot| slot.count).chain([self.taken_off, self.passed_over]);
+        let sum = counts.fold(0u64, u64::saturating_add);
         self.slots.len().is_power_of_two()
             && self.slots.len() >= 4
             && self.values.len() == self.slots.len()
             && used == self.used
             && used <= self.slots.len() / 4 * 3
+            && sum <= count
     }
 
     /// Takes in one value with its hash, `times` times.
@@ -82,17 +85,16 @@ impl Frequent {
             }
             at = (at + 1) & mask;
         }
-        self.put(at, hash, value, times);
+        self.put(at, hash, Candidate::from_slice(value), times);
         if self.used > self.slots.len() / 4 * 3 {
             self.purge();
         }
     }
 
-    fn put(&mut self, at: usize, hash: u64, value: &[u8], count: u64) {
+    fn put(&mut self, at: usize, hash: u64, value: Candidate, count: u64) {
         if count > 0 {
             self.slots[at] = Slot { hash, count };
-            self.values[at].clear();
-            self.values[at].extend_from_slice(value);
+            self.values[at] = value;
             self.used += 1;
         }
     }
@@ -109,8 +111,9 @@ impl Frequent {
         let kept: Vec<(Slot, Candidate)> = slots
             .iter()
             .zip(&mut self.values)
-            .filter(|(slot, _)| slot.count > median)
+            // Those that are forgotten give back their memory as well.
             .map(|(slot, value)| (*slot, std::mem::take(value)))
+            .filter(|(slot, _)| slot.count > median)
             .collect();
         self.used = 0;
         let mask = self.slots.len() - 1;
@@ -119,7 +122,7 @@ impl Frequent {
             while self.slots[at].count > 0 {
                 at = (at + 1) & mask;
             }
-            self.put(at, hash, &value, count - median);
+            self.put(at, hash, value, count - median);
         }
     }
 
@@ -181,6 +184,17 @@ mod tests {
         let mut sketch = Frequent::new(16, 8);
         values.iter().for_each(|v| add(&mut sketch, v.to_string().as_bytes(), 1));
         sketch
+    }
+
+    #[test]
+    fn what_is_forgotten_leaves_nothing_behind() {
+        let mut sketch = Frequent::new(16, 64);
+        (0..1_000u32).for_each(|v| add(&mut sketch, format!("{v:040}").as_bytes(), 1));
+        let held = sketch.values.iter().filter(|value| !value.is_empty()).count();
+        assert_eq!(held, sketch.used);
+        let twice = Frequent { values: sketch.values.clone(), slots: sketch.slots.clone(), ..sketch };
+        assert!(twice.is_sound(1_000));
+        assert!(!twice.is_sound(twice.taken_off));
     }
 
     fn check(sketch: &Frequent, values: &[u16]) {

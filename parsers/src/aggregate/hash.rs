@@ -4,7 +4,7 @@
 //! Promise: equal bytes give equal hashes, for ever, since sketches that were written down are merged with later ones.
 //! It has no secret: a file that is made to collide can spoil the estimates of its own columns, and nothing else.
 
-/// Odd constants with as many ones as zeros: digits of π.
+/// Digits of π, the last bit set: odd, and otherwise nothing special.
 const KEYS: [u64; 4] =
     [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345, 0xa409_3822_299f_31d1, 0x082e_fa98_ec4e_6c89];
 

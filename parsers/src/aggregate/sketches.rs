@@ -14,7 +14,7 @@ use crate::scalar::{Scalar, Syntax};
 pub const SKETCH_BYTES_MIN: usize = 2_900;
 
 /// How large the sketches of one column are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SketchSizes {
     /// Registers of the distinct sketches, as a power of two.
     pub distinct_lg: u8,
@@ -24,6 +24,12 @@ pub struct SketchSizes {
     pub frequent_slots: usize,
     /// Longest candidate for the most frequent value.
     pub candidate_bytes_max: usize,
+}
+
+impl Default for SketchSizes {
+    fn default() -> SketchSizes {
+        TIERS[0].1
+    }
 }
 
 /// From the most accurate to the smallest: bytes a column (measured by arithmetic: two registers' arrays, 4k
@@ -62,7 +68,6 @@ pub(crate) struct Numeric {
 /// The estimates, and the exact constant-size facts, of one column.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Sketches {
-    pub(crate) syntax: Syntax,
     pub(crate) kinds: Kinds,
     pub(crate) nulls: u64,
     pub(crate) count: u64,
@@ -82,10 +87,9 @@ pub struct Sketches {
 }
 
 impl Sketches {
-    /// Empty sketches of these sizes, for tokens of this syntax.
-    pub fn new(sizes: &SketchSizes, syntax: Syntax) -> Sketches {
+    /// Empty sketches of these sizes.
+    pub fn new(sizes: &SketchSizes) -> Sketches {
         Sketches {
-            syntax,
             kinds: Kinds::default(),
             nulls: 0,
             count: 0,
@@ -106,9 +110,9 @@ impl Sketches {
         }
     }
 
-    /// Takes in one token, `times` times.
-    pub fn add(&mut self, word: Word<'_>, times: u64) {
-        let scalar = self.syntax.read(word.text());
+    /// Takes in one token of this syntax, `times` times.
+    pub fn add(&mut self, syntax: Syntax, word: Word<'_>, times: u64) {
+        let scalar = syntax.read(word.text());
         if scalar == Scalar::Null {
             self.nulls += times;
             return;
@@ -164,12 +168,23 @@ impl Sketches {
         }
     }
 
-    /// Whether these are sketches, and not bytes that only look like some.
+    /// How many values there were, nulls with them; `None` if nobody could have counted so many.
+    pub(crate) fn values(&self) -> Option<u64> {
+        self.nulls.checked_add(self.count)
+    }
+
+    /// Whether these are sketches of as many values as they say, and not bytes that only look like some.
     pub(crate) fn is_sound(&self) -> bool {
-        let numeric = self.numeric.as_ref();
+        let within = |counts: &[u64]| counts.iter().all(|count| *count <= self.count);
+        let fits = |numeric: &Numeric| {
+            numeric.quantiles.is_sound()
+                && numeric.distinct.is_sound()
+                && within(&[numeric.quantiles.count()])
+        };
         self.distinct.is_sound()
-            && self.frequent.is_sound()
-            && numeric.is_none_or(|numeric| numeric.quantiles.is_sound() && numeric.distinct.is_sound())
+            && self.frequent.is_sound(self.count)
+            && within(&[self.infinite, self.bools[0], self.bools[1], self.moments.count()])
+            && self.numeric.as_ref().is_none_or(fits)
     }
 
     /// Takes in the values of another part, which came later.

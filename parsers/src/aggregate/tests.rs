@@ -17,7 +17,7 @@ fn of(tokens: &[String], exact_bytes_max: usize) -> Columns {
     for token in tokens {
         match token.as_str() {
             MISSING => columns.add_missing(0, 1),
-            token => columns.add(0, Word::new(token.as_bytes()), 1).unwrap(),
+            token => columns.add(0, Word::new(token.as_bytes()), 1),
         }
     }
     columns
@@ -33,8 +33,11 @@ fn merged(tokens: &[String], cuts: &[usize], exact_bytes_max: usize) -> Columns 
     cuts.sort_unstable();
     // The first part is an empty one.
     let mut whole = of(&[], exact_bytes_max);
+    let mut names = vec!["c".to_owned()];
     for pair in cuts.windows(2) {
-        whole.merge(of(&tokens[pair[0]..pair[1]], exact_bytes_max)).unwrap();
+        let part = of(&tokens[pair[0]..pair[1]], exact_bytes_max);
+        let (before, more) = (pair[0] as u64, (pair[1] - pair[0]) as u64);
+        whole.merge_by_name(&mut names, before, part, &["c".to_owned()], more);
     }
     whole
 }
@@ -150,7 +153,7 @@ fn the_largest_table_is_folded_and_the_budget_kept() {
     let mut columns = Columns::new(4, Syntax::Field, 200_000, SKETCHES);
     for i in 0..50_000u32 {
         for (index, token) in [i % 10, i, i % 100, i + 1].iter().enumerate() {
-            columns.add(index, Word::new(token.to_string().as_bytes()), 1).unwrap();
+            columns.add(index, Word::new(token.to_string().as_bytes()), 1);
         }
         assert!(columns.exact_bytes() <= 200_000);
     }
@@ -167,7 +170,7 @@ fn batches_keep_the_budget_and_lose_nothing() {
         let mut columns = Columns::new(8, Syntax::Field, exact_bytes_max, SKETCHES);
         for batch in 0..20u32 {
             let tokens: Vec<String> = (batch * 300..(batch + 1) * 300).map(|i| i.to_string()).collect();
-            columns.add_batch(|_| tokens.iter().map(|token| Word::new(token.as_bytes()))).unwrap();
+            columns.add_batch(|_| tokens.iter().map(|token| Word::new(token.as_bytes())));
             assert!(columns.exact_bytes() <= exact_bytes_max, "{exact_bytes_max}");
         }
         let names = ["a", "b", "c", "d", "e", "f", "g", "h"].map(str::to_owned);
@@ -189,7 +192,7 @@ fn columns_that_come_late_share_the_memory_of_sketches() {
                 columns.push_column(7);
             }
             for token in &tokens {
-                columns.add(index, Word::new(token.as_bytes()), 1).unwrap();
+                columns.add(index, Word::new(token.as_bytes()), 1);
             }
         }
         columns.finish(&names, 100)
@@ -218,7 +221,7 @@ fn table(rows: &[Vec<(u8, String)>], exact_bytes_max: usize) -> (Vec<String>, Co
                 columns.push_column(row as u64);
                 names.len() - 1
             });
-            columns.add(index, Word::new(token.as_bytes()), 1).unwrap();
+            columns.add(index, Word::new(token.as_bytes()), 1);
             missing.retain(|other| *other != index);
         }
         missing.into_iter().for_each(|index| columns.add_missing(index, 1));
@@ -254,7 +257,7 @@ proptest! {
             for pair in cuts.windows(2) {
                 let (other_names, other) = table(&rows[pair[0]..pair[1]], exact_bytes_max);
                 let (before, more) = (pair[0] as u64, (pair[1] - pair[0]) as u64);
-                columns.merge_by_name(&mut names, before, other, &other_names, more).unwrap();
+                columns.merge_by_name(&mut names, before, other, &other_names, more);
             }
             (columns.finish(&names, 100), names)
         };

@@ -12,7 +12,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::{ByteBuf, Bytes};
 
 use crate::aggregate::hash;
-use crate::error::Error;
 
 /// The table's first allocations; small, since a file may have thousands of columns.
 const ARENA_BYTES_MIN: usize = 128;
@@ -99,19 +98,15 @@ pub trait Sink {
 /// The values of a column in a stretch of the file.
 pub trait Values {
     /// Shows the tokens from the `from`-th on.
-    ///
-    /// # Errors
-    /// When a value cannot be shown.
-    fn show(self, from: usize, sink: &mut impl Sink) -> Result<(), Error>;
+    fn show(self, from: usize, sink: &mut impl Sink);
 }
 
 impl<'a, I: Iterator<Item = Word<'a>>> Values for I {
-    fn show(self, from: usize, sink: &mut impl Sink) -> Result<(), Error> {
+    fn show(self, from: usize, sink: &mut impl Sink) {
         match from {
             0 => sink.all(self),
             _ => sink.all(self.skip(from)),
         }
-        Ok(())
     }
 }
 
@@ -258,7 +253,7 @@ impl Tokens {
         let need = arena.unwrap_or(0)
             + entries.unwrap_or(0) * size_of::<Entry>()
             + slots.unwrap_or(0) * size_of::<u32>();
-        if need > room || self.arena.len() + long.len() > u32::MAX as usize || number >= u32::MAX as usize {
+        if need > room || self.arena.len() + long.len() > u32::MAX as usize || number >= FREE as usize {
             return Err(Full);
         }
         if let Some(capacity) = arena {

@@ -10,7 +10,7 @@ use arrow::buffer::Buffer;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::{Message, MessageHeader, root_as_message};
 
-use crate::columnar::leaves::{self, Leaf, Perhaps};
+use crate::columnar::leaves::{self, Leaf};
 use crate::columnar::{contained, malformed};
 use crate::decode::Decode;
 use crate::error::{Error, ErrorKind};
@@ -249,10 +249,8 @@ impl IpcDecoder {
                     .iter()
                     .flat_map(|array| Leaf::all(array, self.limits.field_bytes_max))
                     .collect();
-                contained(|| rows.columns.add_batch(|index| Perhaps(leaves.get(index))))?;
-                for (index, leaf) in leaves.iter().enumerate() {
-                    rows.columns.add_missing(index, leaf.missing());
-                }
+                let leaves: Vec<Option<&Leaf>> = leaves.iter().map(Some).collect();
+                contained(|| leaves::take(&mut rows.columns, &leaves))?;
             }
             rows.total += batch.num_rows() as u64;
         }

@@ -2,13 +2,13 @@
 //!
 //! Promise: names and leaves come in one order; a value within a null struct is a null.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{AnyDictionaryArray, Array, ArrayRef, AsArray, downcast_run_array};
 use arrow::buffer::{NullBuffer, RunEndBuffer};
 use arrow::datatypes::{ArrowNativeType, DataType, Fields};
 
-use crate::aggregate::{Sink, Values};
+use crate::aggregate::{Columns, Sink, Values};
 use crate::columnar::words::{self, Often, Once};
 use crate::csv::unique_names;
 use crate::error::{Error, ErrorKind};
@@ -113,12 +113,36 @@ impl Leaf {
     }
 }
 
-/// A column that may not be read now, and then has nothing to show.
-pub(super) struct Perhaps<'a>(pub(super) Option<&'a Leaf>);
+/// Takes in a stretch of these columns, in their order; of those that are not read now there is nothing.
+pub(super) fn take(columns: &mut Columns, leaves: &[Option<&Leaf>]) -> Result<(), Error> {
+    let failed: Vec<OnceLock<Error>> = leaves.iter().map(|_| OnceLock::new()).collect();
+    columns.add_batch(|index| {
+        let leaf = leaves.get(index).copied().flatten();
+        Shown { leaf, failed: failed.get(index) }
+    });
+    if let Some(error) = failed.into_iter().find_map(OnceLock::into_inner) {
+        return Err(error);
+    }
+    for (index, leaf) in leaves.iter().enumerate() {
+        columns.add_missing(index, leaf.map_or(0, Leaf::missing));
+    }
+    Ok(())
+}
 
-impl Values for Perhaps<'_> {
-    fn show(self, from: usize, sink: &mut impl Sink) -> Result<(), Error> {
-        self.0.map_or(Ok(()), |leaf| leaf.show(from, sink))
+/// A column that may not be read now, and why it could not be shown.
+struct Shown<'a> {
+    leaf: Option<&'a Leaf>,
+    failed: Option<&'a OnceLock<Error>>,
+}
+
+impl Values for Shown<'_> {
+    fn show(self, from: usize, sink: &mut impl Sink) {
+        if let (Some(leaf), Some(failed)) = (self.leaf, self.failed)
+            && let Err(error) = leaf.show(from, sink)
+        {
+            // A column is shown twice at most, and then it fails alike.
+            let _ = failed.set(error);
+        }
     }
 }
 

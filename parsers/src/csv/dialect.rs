@@ -129,9 +129,15 @@ fn search(
 ) -> (Marks, Survey) {
     let first = survey(sample, is_whole, &defaults);
     let mut least = CLEARLY * judge(&first, sample, &defaults);
+    let splits_header = |survey: &Survey| survey.records.first().is_some_and(|header| header.width() > 1);
+    let has_header = splits_header(&first);
     let mut best = (defaults.clone(), first);
     let mut attempt = |marks: Marks| {
         let survey = survey(sample, is_whole, &marks);
+        // Ragged rows with a time in each are more even between colons; the header knows better.
+        if has_header && !is_usual(&marks) && !splits_header(&survey) {
+            return;
+        }
         let score = judge(&survey, sample, &marks);
         if score > least {
             (least, best) = (score, (marks, survey));
@@ -174,10 +180,15 @@ fn opens(sample: &[u8], delimiter: u8, quote: u8) -> bool {
     })
 }
 
+/// Whether the delimiter is one of those that need little evidence.
+fn is_usual(marks: &Marks) -> bool {
+    matches!(&*marks.delimiter, [byte] if USUAL.contains(byte))
+}
+
 /// The score of these marks, nothing when there is too little evidence for them.
 fn judge(survey: &Survey, sample: &[u8], marks: &Marks) -> f64 {
     let Some((_, count)) = survey.usual() else { return 0.0 };
-    let usual = matches!(&*marks.delimiter, [byte] if USUAL.contains(byte));
+    let usual = is_usual(marks);
     let least = if usual { EVEN_ENOUGH } else { QUITE_EVEN };
     // Two lines of prose have the same number of words soon.
     if (count as f64) < least * survey.records.len() as f64 || (!usual && count < 3) {
@@ -224,10 +235,13 @@ fn layout(dialect: &mut Dialect, sample: &[u8], mut found: Survey, is_whole: boo
     }
 }
 
-/// Whether lines that begin with `#` are no records: they have not as many fields as the others.
+/// Whether lines that begin with `#` are no records: they have not as many fields as the others, and their first is no
+/// `#N/A`.
 fn has_comments(found: &Survey, sample: &[u8], width: usize) -> bool {
+    let is_null =
+        |record: &Seen| record.cells(sample).next().is_none_or(|cell| Look::of(cell) == Look::Nothing);
     let mut marked = found.records.iter().filter(|record| sample[record.begin] == b'#').peekable();
-    marked.peek().is_some() && marked.all(|record| record.width() != width)
+    marked.peek().is_some() && marked.all(|record| record.width() != width && !is_null(record))
 }
 
 /// How many records stand above the table: titles and the like, much narrower than the table, or with nothing but

@@ -93,7 +93,7 @@ impl Table {
             return sink.row(&mut record.fields().take(width).chain(missing));
         }
         for (index, field) in record.fields().take(width).enumerate() {
-            rows.columns.add(index, Word::new(field), 1)?;
+            rows.columns.add(index, Word::new(field), 1);
         }
         (record.ends.len()..width).for_each(|index| rows.columns.add_missing(index, 1));
         Ok(())
@@ -117,7 +117,7 @@ impl Table {
         if let Some(sink) = &mut self.sink {
             return (0..batch.rows()).try_for_each(|row| sink.row(&mut batch.row(row)));
         }
-        rows.columns.add_batch(|index| batch.column(index))?;
+        rows.columns.add_batch(|index| batch.column(index));
         for index in batch.missing() {
             rows.columns.add_missing(index, 1);
         }

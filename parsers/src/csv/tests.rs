@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use crate::csv::CsvDecoder;
 use crate::csv::dialect::detect;
 use crate::decode::Decode;
+use crate::decode::fed;
 use crate::decompress::Unpacked;
 use crate::format::Format;
 use crate::summary::{Bound, ColumnType};
@@ -15,15 +16,7 @@ fn cut(name: &str, limits: &Limits, bytes: &[u8], sizes: &[usize]) -> Result<Sum
     let format = Format::from_name(name).unwrap();
     let dialect = detect(bytes, true, format.delimiter(), &Reading::default());
     let csv = CsvDecoder::new(format, dialect, limits, None);
-    let mut decoder = Box::new(Unpacked::new(csv, limits));
-    let mut rest = bytes;
-    let mut sizes = sizes.iter().cycle();
-    while !rest.is_empty() {
-        let size = (*sizes.next().unwrap()).clamp(1, rest.len());
-        decoder.feed(&rest[..size])?;
-        rest = &rest[size..];
-    }
-    decoder.finish()
+    fed(Box::new(Unpacked::new(csv, limits)), bytes, sizes)
 }
 
 fn whole(text: &str) -> Result<Summary, Error> {

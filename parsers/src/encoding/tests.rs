@@ -6,23 +6,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::csv::CsvDecoder;
 use crate::csv::dialect::Dialect;
-use crate::decode::Decode;
+use crate::decode::fed;
 use crate::sniff::Sniffed;
 use crate::{ErrorKind, Format, Limits, Reading, Summary, WarningKind, decoder};
 
 fn cut(name: &str, bytes: &[u8], sizes: &[usize]) -> Result<Summary, Error> {
     fed(decoder(name, &Limits::default()), bytes, sizes)
-}
-
-fn fed(mut decoder: Box<dyn Decode>, bytes: &[u8], sizes: &[usize]) -> Result<Summary, Error> {
-    let mut rest = bytes;
-    let mut sizes = sizes.iter().cycle();
-    while !rest.is_empty() {
-        let size = (*sizes.next().unwrap()).clamp(1, rest.len());
-        decoder.feed(&rest[..size])?;
-        rest = &rest[size..];
-    }
-    decoder.finish()
 }
 
 /// What `text` is in an encoding, UTF-16 included, which the crate does not write.

@@ -3,20 +3,13 @@
 mod properties;
 
 use crate::decode::Decode;
+use crate::decode::fed;
 use crate::json::JsonDecoder;
 use crate::summary::ColumnType;
 use crate::{Error, ErrorKind, Limits, Summary, decoder};
 
 fn cut(name: &str, limits: &Limits, bytes: &[u8], sizes: &[usize]) -> Result<Summary, Error> {
-    let mut decoder = decoder(name, limits);
-    let mut rest = bytes;
-    let mut sizes = sizes.iter().cycle();
-    while !rest.is_empty() {
-        let size = (*sizes.next().unwrap()).clamp(1, rest.len());
-        decoder.feed(&rest[..size])?;
-        rest = &rest[size..];
-    }
-    decoder.finish()
+    fed(decoder(name, limits), bytes, sizes)
 }
 
 fn whole(name: &str, text: &str) -> Result<Summary, Error> {

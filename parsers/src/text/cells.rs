@@ -46,7 +46,7 @@ impl Cells {
         for column in &mut self.columns {
             column.bytes.extend_from_slice(&[0; PADDING]);
         }
-        columns.add_batch(|index| self.columns[index].words())?;
+        columns.add_batch(|index| self.columns[index].words());
         for (index, column) in self.columns.iter_mut().enumerate() {
             columns.add_missing(index, column.missing as u64);
             column.missing = 0;

@@ -4,23 +4,12 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use crate::decode::Decode;
+use crate::decode::fed;
 use crate::text::LinesDecoder;
 use crate::{Bound, ColumnType, Error, Format, Limits, Summary, WarningKind, decoder};
 
 fn cut(name: &str, limits: &Limits, bytes: &[u8], sizes: &[usize]) -> Result<Summary, Error> {
     fed(decoder(name, limits), bytes, sizes)
-}
-
-fn fed(mut decoder: Box<dyn Decode>, bytes: &[u8], sizes: &[usize]) -> Result<Summary, Error> {
-    let mut rest = bytes;
-    let mut sizes = sizes.iter().cycle();
-    while !rest.is_empty() {
-        let size = (*sizes.next().unwrap()).clamp(1, rest.len());
-        decoder.feed(&rest[..size])?;
-        rest = &rest[size..];
-    }
-    decoder.finish()
 }
 
 /// The same without the look at the head of the file, which would put its pieces together again.

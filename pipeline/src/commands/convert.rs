@@ -9,7 +9,7 @@ use std::io::{self, BufWriter, Read, Write};
 use clap::{Args, ValueEnum};
 use parsers::{CsvRows, Decode, ErrorKind, Limits, Output, ParquetRows, Summary};
 
-use crate::commands::summarize::{READ_BYTES, open};
+use crate::commands::summarize::files::{READ_BYTES, open};
 use crate::commands::{Error, Exit, reading, remark};
 
 #[derive(Debug, Args)]

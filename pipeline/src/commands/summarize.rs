@@ -1,29 +1,27 @@
 //! `pipeline summarize FILE…`: summaries of local files, without Kafka.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, IsTerminal};
 
 use clap::{Args, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets};
-use parsers::{Decode, Limits, Reading, Summary};
+use parsers::{Partial, Reading, Summary};
+use rayon::ThreadPool;
 
-use crate::commands::{Error, Exit, print, reading};
+use crate::commands::{Error, Exit, print, print_bytes, reading, remark};
 
-/// One read of a file: large enough that the system calls do not count.
-pub(super) const READ_BYTES: usize = 1 << 20;
+pub(super) mod files;
 
-/// What standard input is called, which has no name.
-const STDIN_NAME: &str = "stdin.csv";
-
-/// What may be held of a file of columns, where it cannot be read bit by bit: some programs write an Arrow file as one
-/// batch, and a pipe has no end to look at first. Little of it is used for others.
-const WHOLE_BYTES_MAX: usize = 1 << 30;
+/// How the number of merged files is called in the title of a table.
+const MERGED: &str = "files together";
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// Files to summarise; `-` is standard input, taken for CSV unless its content tells another format
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
+    /// One summary of all files together, columns by name
+    #[arg(long)]
+    merge: bool,
     /// How the summaries are written
     #[arg(long, value_enum, default_value_t = Format::Json)]
     format: Format,
@@ -31,93 +29,104 @@ pub(super) struct Options {
     reading: reading::Options,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
     /// The summary as the workers store it
     Json,
     /// One row per column, for people
     Table,
+    /// What `pipeline merge` merges: bytes, for one file or with --merge
+    Partial,
 }
 
-/// On all cores: the decoders share their work out to the pool they run in.
+/// On all cores.
 pub(super) fn run(options: &Options) -> Result<Exit, Error> {
+    if options.format == Format::Partial && options.files.len() > 1 && !options.merge {
+        return Err(Error::Other("a partial is of one file, or of several with --merge".to_owned()));
+    }
     let pool = rayon::ThreadPoolBuilder::new().build();
     let pool = pool.map_err(|error| Error::Other(format!("could not start the threads: {error}")))?;
-    pool.install(|| summarize_all(options))
+    let reading = options.reading.reading();
+    if options.merge { merged(options, &reading, &pool) } else { each(options, &reading, &pool) }
 }
 
 /// Every file is tried; one that fails is reported and does not stop the others.
-fn summarize_all(options: &Options) -> Result<Exit, Error> {
+fn each(options: &Options, reading: &Reading, pool: &ThreadPool) -> Result<Exit, Error> {
     let mut exit = Exit::Done;
-    let reading = options.reading.reading();
-    for file in &options.files {
-        match summarize(file, &reading) {
-            Ok(summary) => print(&match options.format {
-                Format::Json => String::from_utf8_lossy(&summary.to_json()).into_owned() + "\n",
-                Format::Table => table(file, &summary)?,
-            })?,
-            Err(error) => {
-                exit = Exit::Failed;
-                #[expect(clippy::print_stderr, reason = "the others go on")]
-                {
-                    eprintln!("pipeline: {file}: {error}");
-                }
-            }
+    let written = |partial: Partial| written(options.format, partial);
+    files::each(&options.files, reading, pool, written, |file, outcome| match outcome {
+        Ok(written) => written?.print(file),
+        Err(why) => {
+            exit = Exit::Failed;
+            remark(&format!("{file}: {why}"));
+            Ok(())
         }
-    }
+    })?;
     Ok(exit)
 }
 
-/// A file, and the name that tells its format.
-pub(super) fn open(file: &str) -> io::Result<(&str, Box<dyn Read>)> {
-    Ok(match file {
-        "-" => (STDIN_NAME, Box::new(io::stdin().lock())),
-        path => (path, Box::new(File::open(path)?)),
+/// A summary of all or none: a total that silently lacks a file would be wrong.
+fn merged(options: &Options, reading: &Reading, pool: &ThreadPool) -> Result<Exit, Error> {
+    let (whole, failures) = files::merged(&options.files, reading, pool);
+    finish(whole, &failures, options.files.len(), options.format)
+}
+
+/// Writes what was merged, unless some of it failed.
+pub(super) fn finish(
+    whole: Option<Partial>,
+    failures: &[(&str, String)],
+    files: usize,
+    format: Format,
+) -> Result<Exit, Error> {
+    failures.iter().for_each(|(file, why)| remark(&format!("{file}: {why}")));
+    match whole {
+        Some(whole) if failures.is_empty() => {
+            written(format, whole)?.print(&format!("{files} {MERGED}"))?;
+            Ok(Exit::Done)
+        }
+        _ => {
+            remark(&format!(
+                "{} of {files} files failed, and nothing is written: leave them out",
+                failures.len()
+            ));
+            Ok(Exit::Failed)
+        }
+    }
+}
+
+/// What a command writes of a file.
+enum Written {
+    Text(String),
+    /// A title goes in front.
+    Table(String),
+    Bytes(Vec<u8>),
+}
+
+fn written(format: Format, partial: Partial) -> Result<Written, Error> {
+    Ok(match format {
+        Format::Json => {
+            Written::Text(String::from_utf8_lossy(&partial.finish().to_json()).into_owned() + "\n")
+        }
+        Format::Table => Written::Table(table(&partial.finish())?),
+        Format::Partial => Written::Bytes(partial.to_bytes()),
     })
 }
 
-fn summarize(file: &str, reading: &Reading) -> Result<Summary, Box<dyn std::error::Error>> {
-    // One file at a time has more room than those of a worker.
-    let limits = Limits { whole_bytes_max: WHOLE_BYTES_MAX, ..Limits::default() };
-    if file == "-" {
-        return read(&mut io::stdin().lock(), reading.decoder(STDIN_NAME, &limits), |_, _| Ok(()));
-    }
-    let mut input = File::open(file)?;
-    let about = input.metadata()?;
-    let jump = |input: &mut File, decoder: &mut dyn Decode| {
-        // A pipe has no places to jump to.
-        if about.is_file()
-            && let Some(place) = decoder.jump(about.len())
-        {
-            input.seek(SeekFrom::Start(place))?;
-        }
-        Ok(())
-    };
-    read(&mut input, reading.decoder(file, &limits), jump)
-}
-
-/// Feeds all of the input; `jump` is asked after each piece where to go on.
-fn read<R: Read>(
-    input: &mut R,
-    mut decoder: Box<dyn Decode>,
-    mut jump: impl FnMut(&mut R, &mut dyn Decode) -> io::Result<()>,
-) -> Result<Summary, Box<dyn std::error::Error>> {
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        match input.read(&mut buffer) {
-            Ok(0) => return Ok(decoder.finish()?),
-            Ok(read) => {
-                decoder.feed(&buffer[..read])?;
-                jump(input, &mut *decoder)?;
+impl Written {
+    fn print(self, title: &str) -> Result<(), Error> {
+        match self {
+            Written::Text(text) => print(&text),
+            Written::Table(text) => print(&format!("{title}: {text}")),
+            Written::Bytes(_) if io::stdout().is_terminal() => {
+                Err(Error::Other("a partial is bytes, not for a terminal: `> FILE.partial`".to_owned()))
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
+            Written::Bytes(bytes) => print_bytes(&bytes),
         }
     }
 }
 
 /// The summary's data frame as a table: one row per column of the file.
-fn table(file: &str, summary: &Summary) -> Result<String, Error> {
+fn table(summary: &Summary) -> Result<String, Error> {
     let frame = summary.to_data_frame().map_err(|error| Error::Other(error.to_string()))?;
     let mut table = Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY);
@@ -135,5 +144,5 @@ fn table(file: &str, summary: &Summary) -> Result<String, Error> {
     }
     let rows = summary.total_rows;
     let columns = summary.columns.len();
-    Ok(format!("{file}: {rows} rows, {columns} columns\n{table}\n"))
+    Ok(format!("{rows} rows, {columns} columns\n{table}\n"))
 }

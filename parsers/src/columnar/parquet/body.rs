@@ -13,7 +13,7 @@ use rayon::iter::{IntoParallelRefMutIterator, ParallelIterator};
 use super::chunks::{Chunk, Reading};
 use super::footer::Footer;
 use super::units::{Unit, units};
-use crate::columnar::leaves::{self, Leaf, Perhaps};
+use crate::columnar::leaves::{self, Leaf};
 use crate::columnar::words::too_long;
 use crate::columnar::{contained, malformed};
 use crate::error::{Error, ErrorKind};
@@ -260,10 +260,7 @@ impl Together<'_> {
                     *place = Some(leaf);
                 }
             }
-            rows.columns.add_batch(|index| Perhaps(places.get(index).copied().flatten()))?;
-            for (index, leaf) in places.iter().enumerate() {
-                rows.columns.add_missing(index, leaf.map_or(0, Leaf::missing));
-            }
+            leaves::take(&mut rows.columns, &places)?;
         }
         let rows = footer.rows(*group).transpose()?.unwrap_or(0);
         match readings.iter().find(|reading| reading.rows != rows) {

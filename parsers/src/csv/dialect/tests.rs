@@ -64,6 +64,9 @@ fn a_dialect_is_what_a_person_would_say() {
         ("# made by hand\nid,name\n1,ann\n# half way\n2,bob\n", "comment #"),
         ("#id,name\n1,ann\n2,bob\n", ""),
         ("a,b\n#N/A,1\n#N/A,2\n", ""),
+        ("a,b,c\n2024-11-05 23:44:09\n2024-11-06 01:02:03,x\n2024-11-07 02:03:04,,1\n", ""),
+        // A row that is too short, and null.
+        ("a,b\n1,2\n3,4\n#N/A N/A\n5,6\n", ""),
         ("only,first,\n1,,\n2,,\n", ""),
         ("a,,\n1,2,3\n4,5,6\n", ""),
         // Rows of another width than the header.

@@ -99,7 +99,7 @@ impl Expected {
         for row in &self.rows {
             for index in 0..self.names.len() {
                 match row.get(&index) {
-                    Some(token) => columns.add(index, Word::new(token), 1).unwrap(),
+                    Some(token) => columns.add(index, Word::new(token), 1),
                     None => columns.add_missing(index, 1),
                 }
             }

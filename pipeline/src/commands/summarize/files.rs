@@ -1,0 +1,234 @@
+//! Many files at once: small ones one a core, a large one by all cores, the results in the order of the files.
+//!
+//! Promise: what comes out depends on the files alone, not on the threads; at most one large file, or a window of small
+//! ones, is in memory.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use parsers::{Compression, Decode, Format, Limits, Partial, Reading};
+use rayon::ThreadPool;
+
+/// One read of a file: large enough that the system calls do not count.
+pub(in crate::commands) const READ_BYTES: usize = 1 << 20;
+/// What standard input is called, which has no name.
+const STDIN_NAME: &str = "stdin.csv";
+/// What may be held of a file of columns: some programs write an Arrow file as one batch, and a pipe has no end to look at
+/// first. One such file at a time is read; little of it is used for most.
+const WHOLE_BYTES_MAX: usize = 1 << 30;
+/// A file up to this size is read by one thread beside others: by itself it would not keep several busy.
+const SMALL_BYTES: u64 = 1 << 20;
+/// Small files of a window: what they become waits in memory for its turn.
+const WINDOW_FILES: usize = 512;
+/// All small files of a window: so that their tables stay far below the 128 MiB that a large file is allowed.
+const WINDOW_BYTES: u64 = 12 << 20;
+/// So many neighbours are merged by the thread that read them. The number is fixed, so that estimates are merged in one
+/// order, whatever the number of threads.
+const NEIGHBOURS: usize = 16;
+
+/// What was made of a file, or why nothing was.
+pub(super) type Outcome<T> = Result<T, String>;
+
+/// Reads all files; `then` gets what `finish` made of each, in their order.
+///
+/// # Errors
+/// Those of `then`, which end it.
+pub(super) fn each<T: Send, E>(
+    files: &[String],
+    reading: &Reading,
+    pool: &ThreadPool,
+    finish: impl Fn(Partial) -> T + Sync,
+    mut then: impl FnMut(&str, Outcome<T>) -> Result<(), E>,
+) -> Result<(), E> {
+    let one = |file: &String| partial(file, reading).map(&finish);
+    for window in Windows(files) {
+        let outcomes = match window {
+            // By itself: its columns are for all threads.
+            [file] => vec![pool.install(|| one(file))],
+            files => shared_out(files.iter().collect(), pool.current_num_threads(), one),
+        };
+        for (file, outcome) in window.iter().zip(outcomes) {
+            then(file, outcome)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads all files as one. The failures, with the file of each; `None` when no file could be read.
+pub(super) fn merged<'a>(
+    files: &'a [String],
+    reading: &Reading,
+    pool: &ThreadPool,
+) -> (Option<Partial>, Vec<(&'a str, String)>) {
+    let mut whole = Merged::default();
+    let some = |files: &'a [String]| Merged::of(files, |file| partial(file, reading));
+    for window in Windows(files) {
+        let parts = match window {
+            [_] => vec![pool.install(|| some(window))],
+            files => shared_out(files.chunks(NEIGHBOURS).collect(), pool.current_num_threads(), some),
+        };
+        parts.into_iter().for_each(|part| whole.merge(part));
+    }
+    (whole.partial, whole.failures)
+}
+
+/// Does each piece of work on one of so many threads, whichever is free; what became of them, in their order. Not by the
+/// pool: within it a thread that waits for a part of one file would begin another in between.
+fn shared_out<W: Copy + Sync, T: Send>(
+    works: Vec<W>,
+    threads: usize,
+    work: impl Fn(W) -> T + Sync,
+) -> Vec<T> {
+    let next = AtomicUsize::new(0);
+    let some = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(&one) = works.get(index) else { return done };
+            done.push((index, work(one)));
+        }
+    };
+    let mut done: Vec<(usize, T)> = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(some)).collect();
+        let mut done = some();
+        for other in others {
+            match other.join() {
+                Ok(more) => done.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, one)| one).collect()
+}
+
+/// Files that become one partial.
+#[derive(Default)]
+pub(in crate::commands) struct Merged<'a> {
+    pub(in crate::commands) partial: Option<Partial>,
+    pub(in crate::commands) failures: Vec<(&'a str, String)>,
+    /// The first of the files.
+    first: Option<&'a str>,
+}
+
+impl<'a> Merged<'a> {
+    /// These files, read one after another.
+    pub(in crate::commands) fn of(
+        files: &'a [String],
+        read: impl Fn(&str) -> Outcome<Partial>,
+    ) -> Merged<'a> {
+        let mut whole = Merged::default();
+        for file in files {
+            let (partial, failures) = match read(file) {
+                Ok(partial) => (Some(partial), Vec::new()),
+                Err(why) => (None, vec![(file.as_str(), why)]),
+            };
+            whole.merge(Merged { partial, failures, first: Some(file) });
+        }
+        whole
+    }
+
+    /// Takes in the files that come next. Those that do not fit to these have failed.
+    fn merge(&mut self, other: Merged<'a>) {
+        self.failures.extend(other.failures);
+        match (&mut self.partial, other.partial) {
+            (Some(whole), Some(part)) => {
+                if let Err(error) = whole.merge(part) {
+                    self.failures.push((other.first.unwrap_or_default(), error.to_string()));
+                }
+            }
+            (None, Some(part)) => (self.partial, self.first) = (Some(part), other.first),
+            (_, None) => {}
+        }
+    }
+}
+
+/// A file, and the name that tells its format.
+pub(in crate::commands) fn open(file: &str) -> io::Result<(&str, Box<dyn Read>)> {
+    Ok(match file {
+        "-" => (STDIN_NAME, Box::new(io::stdin().lock())),
+        path => (path, Box::new(File::open(path)?)),
+    })
+}
+
+fn partial(file: &str, reading: &Reading) -> Outcome<Partial> {
+    let limits = Limits { whole_bytes_max: WHOLE_BYTES_MAX, ..Limits::default() };
+    let read = || -> Result<Partial, Box<dyn std::error::Error>> {
+        if file == "-" {
+            return feed(
+                &mut io::stdin().lock(),
+                reading.decoder(STDIN_NAME, &limits),
+                READ_BYTES,
+                |_, _| Ok(()),
+            );
+        }
+        let mut input = File::open(file)?;
+        let about = input.metadata()?;
+        let jump = |input: &mut File, decoder: &mut dyn Decode| {
+            // A pipe has no places to jump to.
+            if about.is_file()
+                && let Some(place) = decoder.jump(about.len())
+            {
+                input.seek(SeekFrom::Start(place))?;
+            }
+            Ok(())
+        };
+        let piece = small(file).map_or(READ_BYTES, |size| size as usize + 1);
+        feed(&mut input, reading.decoder(file, &limits), piece, jump)
+    };
+    read().map_err(|error| error.to_string())
+}
+
+/// Feeds all of the input; `jump` is asked after each piece where to go on.
+fn feed<R: Read>(
+    input: &mut R,
+    mut decoder: Box<dyn Decode>,
+    piece: usize,
+    mut jump: impl FnMut(&mut R, &mut dyn Decode) -> io::Result<()>,
+) -> Result<Partial, Box<dyn std::error::Error>> {
+    let mut buffer = vec![0; piece];
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => return Ok(decoder.partial()?),
+            Ok(read) => {
+                decoder.feed(&buffer[..read])?;
+                jump(input, &mut *decoder)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The size of a file that is read beside others: what unfolds may become large.
+fn small(file: &str) -> Option<u64> {
+    let about = fs::metadata(file).ok().filter(fs::Metadata::is_file)?;
+    let unfolds = Compression::from_name(file) != Compression::None
+        || matches!(Format::from_name(file), Some(Format::Parquet | Format::Arrow));
+    (about.len() <= SMALL_BYTES && !unfolds).then_some(about.len())
+}
+
+/// Files that are read together: as many small ones as a window holds, or one that is not small.
+struct Windows<'a>(&'a [String]);
+
+impl<'a> Iterator for Windows<'a> {
+    type Item = &'a [String];
+
+    fn next(&mut self) -> Option<&'a [String]> {
+        let mut room = WINDOW_BYTES;
+        let fits = |file: &&String| match small(file).and_then(|size| room.checked_sub(size)) {
+            Some(rest) => {
+                room = rest;
+                true
+            }
+            None => false,
+        };
+        let count = self.0.iter().take(WINDOW_FILES).take_while(fits).count();
+        let (window, rest) = self.0.split_at(count.max(1).min(self.0.len()));
+        self.0 = rest;
+        (!window.is_empty()).then_some(window)
+    }
+}
