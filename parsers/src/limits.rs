@@ -39,8 +39,8 @@ pub struct Limits {
     /// two below), the dictionary of xz. Default 8 MiB: what `zstd -19`, `xz -6` and all below them write. Beyond it are
     /// `zstd --ultra` and `--long`, `xz -7` to `-9`. The other compressions need less.
     pub window_bytes_max: usize,
-    /// Memory for what a file of columns makes one hold: a batch of Arrow, the footer and some pages of Parquet, a small
-    /// Parquet file whole. Default 32 MiB: what writers make by default needs half of it.
+    /// Memory for what a file of columns makes one hold: a batch of Arrow, the footer and some columns of a row group of
+    /// Parquet, a small Parquet file whole. Default 32 MiB: what writers make by default, but for very long texts.
     pub whole_bytes_max: usize,
     /// Memory for the exact tables of distinct values, all columns together. Default 24 MiB: hundreds of
     /// thousands of values. Beyond it the largest column is estimated from then on.
