@@ -35,7 +35,7 @@ import fetch
 import generate
 
 HERE = Path(__file__).resolve().parent
-GOLDEN, SAMPLES, MALFORMED = HERE / "golden", HERE / "samples", HERE / "malformed"
+GOLDEN, SAMPLES, MALFORMED, COLUMNS = (HERE / name for name in ("golden", "samples", "malformed", "columns"))
 JSON = (".json", ".jsonl")
 # An object around the records, and its member that holds them.
 WRAPPED = {"json_wrapped.json": "rows"}
@@ -274,7 +274,7 @@ def readme() -> str:
 
 def sums() -> str:
     """sha256 of every data file, as `sha256sum -c` reads it."""
-    files = {p: p.read_bytes() for folder in (GOLDEN, SAMPLES, MALFORMED) for p in folder.iterdir()
+    files = {p: p.read_bytes() for folder in (COLUMNS, GOLDEN, SAMPLES, MALFORMED) for p in folder.iterdir()
              if p.is_file() and p.name != "README.md" and not p.name.endswith(".expected.json")}
     return "".join(f"{hashlib.sha256(data).hexdigest()}  {path.relative_to(HERE).as_posix()}\n"
                    for path, data in sorted(files.items()))

@@ -51,6 +51,28 @@ fn summary(name: &str, bytes: &[u8]) -> Result<Summary, Error> {
     Ok(whole)
 }
 
+/// A sample as columns says what it says as text.
+#[test]
+fn columns_say_what_their_sample_says() {
+    let mut seen = 0;
+    for entry in std::fs::read_dir(datasets().join("columns")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let sample = format!("{}.csv", name.split('.').next().unwrap());
+        let told =
+            read(&sample, &std::fs::read(datasets().join("samples").join(&sample)).unwrap(), usize::MAX)
+                .unwrap();
+        let ours = summary(&name, &std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(ours.total_rows, told.total_rows, "{name}");
+        assert_eq!(ours.schema, told.schema, "{name}");
+        assert_eq!(ours.summary, told.summary, "{name}");
+        assert_eq!((&ours.dialect, ours.warnings.len()), (&None, 0), "{name}");
+        assert_eq!(Format::from_name(&name), Some(ours.format), "{name}");
+        seen += 1;
+    }
+    assert_eq!(seen, 12);
+}
+
 /// What two answers differ in: numbers to 1e-9 relative, and a deviation also to 1e-12 of the values, since
 /// that of equal values is rounding noise in pandas.
 fn difference(stat: &str, ours: Option<&Value>, pandas: &Value, scale: f64) -> Option<String> {

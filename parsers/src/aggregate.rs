@@ -35,7 +35,7 @@ pub use self::kinds::Kinds;
 pub use self::moments::Moments;
 pub use self::quantiles::Quantiles;
 pub use self::sketches::{SKETCH_BYTES_MIN, SketchSizes, Sketches};
-pub use self::tokens::{Full, Tokens, Word};
+pub use self::tokens::{Full, Sink, Tokens, Values, Word};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -15,6 +15,8 @@ mod split;
 mod table;
 mod write;
 
+#[cfg(feature = "columnar")]
+pub(crate) use self::header::unique as unique_names;
 pub use self::write::CsvRows;
 use crate::both::both;
 use crate::csv::batch::{Batch, Found};

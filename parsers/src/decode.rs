@@ -18,6 +18,13 @@ pub trait Decode: Send {
         let _ = member;
     }
 
+    /// For callers that can read a file of this size from any place: where the next piece should begin, when that is not
+    /// where the last one ended. To be asked after each piece; who cannot jump never asks, and feeds all of the file.
+    fn jump(&mut self, size: u64) -> Option<u64> {
+        let _ = size;
+        None
+    }
+
     /// The end of the file: what was read, which can still be merged with that of others.
     fn partial(self: Box<Self>) -> Result<Partial, Error>;
 

@@ -153,6 +153,14 @@ impl<D: Decode> Decode for Unpacked<D> {
         result
     }
 
+    fn jump(&mut self, size: u64) -> Option<u64> {
+        match &mut self.state {
+            State::Plain(inner) => inner.jump(size),
+            // Unpacking goes forward only.
+            _ => None,
+        }
+    }
+
     fn partial(mut self: Box<Self>) -> Result<Partial, Error> {
         match self.failed.take() {
             Some(error) => Err(error),

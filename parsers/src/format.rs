@@ -24,6 +24,10 @@ pub enum Format {
     Log,
     /// Plain text, line by line.
     Text,
+    /// Apache Parquet.
+    Parquet,
+    /// Apache Arrow IPC, a file (Feather) or a stream.
+    Arrow,
 }
 
 impl Format {
@@ -33,6 +37,8 @@ impl Format {
         match extension(name)?.as_str() {
             "csv" => Some(Format::Csv),
             "tsv" => Some(Format::Tsv),
+            "parquet" | "pq" => Some(Format::Parquet),
+            "arrow" | "feather" | "ipc" => Some(Format::Arrow),
             "json" => Some(Format::Json),
             "jsonl" | "ndjson" => Some(Format::Jsonl),
             "log" | "out" | "err" => Some(Format::Log),
@@ -50,6 +56,15 @@ impl Format {
 
     /// The format of a file that begins like this; `None` when only its name can tell.
     pub(crate) fn from_content(head: &[u8]) -> Option<Format> {
+        if head.starts_with(b"PAR1") {
+            return Some(Format::Parquet);
+        }
+        // The metadata of the first message of a stream is padded to eight bytes, its length stands behind the marker.
+        let is_stream =
+            head.starts_with(&[0xff; 4]) && head.get(4..8).is_some_and(|len| len[0] % 8 == 0 && len[3] == 0);
+        if is_stream || head.starts_with(b"ARROW1\0\0") {
+            return Some(Format::Arrow);
+        }
         crate::json::is_json(head).then_some(Format::Json)
     }
 
@@ -67,6 +82,8 @@ impl Format {
             Format::Jsonl => "jsonl",
             Format::Log => "log",
             Format::Text => "text",
+            Format::Parquet => "parquet",
+            Format::Arrow => "arrow",
         }
     }
 

@@ -3,6 +3,8 @@
 //! Promise: whatever the input, a decoder holds at most `Limits::memory_bytes_max` bytes. What a bound
 //! refuses is an error of kind `limit` with its place, never a crash and never a silent cut.
 
+use crate::format::Format;
+
 /// Bytes of working memory that do not depend on the limits: two batches of records with the places of their fields, the
 /// head of a file, small vectors.
 const FIXED_BYTES: u64 = 6 << 20;
@@ -37,6 +39,9 @@ pub struct Limits {
     /// two below), the dictionary of xz. Default 8 MiB: what `zstd -19`, `xz -6` and all below them write. Beyond it are
     /// `zstd --ultra` and `--long`, `xz -7` to `-9`. The other compressions need less.
     pub window_bytes_max: usize,
+    /// Memory for what a file of columns makes one hold: a batch of Arrow, the footer and some columns of a row group of
+    /// Parquet, a small Parquet file whole. Default 32 MiB: what writers make by default, but for very long texts.
+    pub whole_bytes_max: usize,
     /// Memory for the exact tables of distinct values, all columns together. Default 24 MiB: hundreds of
     /// thousands of values. Beyond it the largest column is estimated from then on.
     pub exact_bytes_max: usize,
@@ -57,6 +62,7 @@ impl Default for Limits {
             record_bytes_max: 16 << 20,
             decompressed_bytes_max: 64 << 30,
             decompressed_ratio_max: 500,
+            whole_bytes_max: 32 << 20,
             window_bytes_max: 8 << 20,
             exact_bytes_max: 24 << 20,
             sketch_bytes_max: 16 << 20,
@@ -66,14 +72,28 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The same limits for a file with this name: one that is not called a file of columns may turn out to be one, but
+    /// then it has only the memory that a record would have.
+    pub fn for_name(&self, name: &str) -> Limits {
+        let is_named = matches!(Format::from_name(name), Some(Format::Parquet | Format::Arrow));
+        let whole_bytes_max =
+            if is_named { self.whole_bytes_max } else { self.whole_bytes_max.min(self.record()) };
+        Limits { whole_bytes_max, ..self.clone() }
+    }
+
+    /// The memory of a record. A growing buffer exists twice for a moment: the old half and the new whole.
+    fn record(&self) -> usize {
+        self.record_bytes_max / 2 * 3
+    }
+
     /// The upper bound of the memory that a decoder with these limits may hold at any moment.
     ///
     /// Reading and finishing do not overlap: the record's buffer is given back before the tables are
     /// sorted, so the larger of the two counts.
     pub fn memory_bytes_max(&self) -> u64 {
         let columns = self.columns_max as u64;
-        // A growing buffer exists twice for a moment: the old half and the new whole.
-        let record = self.record_bytes_max as u64 * 3 / 2;
+        // A file has records, or is made of columns.
+        let record = self.record().max(self.whole_bytes_max) as u64;
         // A numeric column at finish: 16 bytes a value beside its tokens, whose index (a quarter) is gone.
         let sorting = self.exact_bytes_max as u64 / 2;
         let sketches =
@@ -95,8 +115,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_stay_below_110_mebibytes() {
-        let bytes = Limits::default().memory_bytes_max();
-        assert!(bytes < 110 << 20, "{bytes}");
+    fn the_defaults_stay_below_120_mebibytes() {
+        let limits = Limits::default();
+        let bytes = |name: &str| limits.for_name(name).memory_bytes_max();
+        assert!(bytes("a.csv") < 110 << 20, "{}", bytes("a.csv"));
+        assert_eq!(bytes("a.parquet.csv"), bytes("a.csv"));
+        assert!(bytes("a.parquet") < 120 << 20, "{}", bytes("a.parquet"));
+        assert_eq!(bytes("A.FEATHER"), limits.memory_bytes_max());
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Promise: the choice follows from the name and the first [`HEAD_BYTES`] of what was unpacked, however they were cut.
 
+#[cfg(feature = "columnar")]
+use crate::columnar::{IpcDecoder, ParquetDecoder};
 use crate::csv::{CsvDecoder, dialect};
 use crate::decode::Decode;
 use crate::encoding::{Encoding, Transcoded, Transcoder};
@@ -49,6 +51,11 @@ impl Sniffed {
 
     /// Hands the head to the decoder it needs; the file ends with it if it `is_whole`.
     fn choose(&mut self, head: &[u8], is_whole: bool) -> Result<Box<dyn Decode>, Error> {
+        // What is no text has no encoding.
+        let format = Format::from_content(head).or_else(|| Format::from_name(&self.name));
+        if matches!(format, Some(Format::Parquet | Format::Arrow)) {
+            return self.choose_text(head, is_whole);
+        }
         let encoding = self.reading.encoding.map_or_else(|| Encoding::of(head), Ok)?;
         if encoding.is_utf8() {
             return self.choose_text(head, is_whole);
@@ -61,7 +68,7 @@ impl Sniffed {
         Ok(Box::new(Transcoded::new(transcoder, self.choose_text(&text, is_whole)?)))
     }
 
-    /// The same for text in UTF-8.
+    /// The same for text in UTF-8, and for what is no text.
     fn choose_text(&mut self, head: &[u8], is_whole: bool) -> Result<Box<dyn Decode>, Error> {
         let Sniffed { name, limits, reading, sink, .. } = self;
         let text =
@@ -89,6 +96,15 @@ impl Sniffed {
             }
             Format::Json | Format::Jsonl => Box::new(JsonDecoder::new(Format::from_name(name), head, limits)),
             Format::Log | Format::Text => Box::new(LinesDecoder::new(format, limits)),
+            #[cfg(feature = "columnar")]
+            Format::Parquet => Box::new(ParquetDecoder::new(limits)),
+            #[cfg(feature = "columnar")]
+            Format::Arrow => Box::new(IpcDecoder::new(limits)),
+            #[cfg(not(feature = "columnar"))]
+            Format::Parquet | Format::Arrow => {
+                let message = format!("{format} cannot be read: the parsers were built without `columnar`");
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
         };
         decoder.feed(head)?;
         Ok(decoder)
@@ -117,6 +133,13 @@ impl Decode for Sniffed {
     fn named(&mut self, member: &str) {
         if Format::from_name(&self.name).is_none() {
             self.name = format!("{}/{member}", self.name);
+        }
+    }
+
+    fn jump(&mut self, size: u64) -> Option<u64> {
+        match &mut self.state {
+            State::Chosen(decoder) => decoder.jump(size),
+            State::Head(_) => None,
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use parsers::Compression;
+use parsers::{Compression, Format, Limits};
 
 use crate::budget::{Budget, Share};
 use crate::download::BUFFER_BYTES;
@@ -37,21 +37,23 @@ pub struct Admitted {
 pub struct Admit {
     storage: Arc<Storage>,
     budget: Arc<Budget>,
-    parser_bytes_max: u64,
+    limits: Limits,
 }
 
 impl Admit {
-    /// Looks into `storage`, shares out `budget`; a parser never needs more than `parser_bytes_max`.
-    pub fn new(storage: Arc<Storage>, budget: Arc<Budget>, parser_bytes_max: u64) -> Admit {
-        Admit { storage, budget, parser_bytes_max }
+    /// Looks into `storage`, shares out `budget` to parsers with these limits.
+    pub fn new(storage: Arc<Storage>, budget: Arc<Budget>, limits: Limits) -> Admit {
+        Admit { storage, budget, limits }
     }
 
     /// The memory, in bytes, that an object will need: buffer and parser together.
     fn cost(&self, key: &str, size: u64) -> u64 {
         // What unfolds may be a thousand times as large: there the size says nothing.
-        let unfolds = Compression::from_name(key) != Compression::None;
-        let parser = if unfolds { self.parser_bytes_max } else { size.saturating_mul(EXPANSION) };
-        size.min(BUFFER_BYTES) + parser.min(self.parser_bytes_max)
+        let packs = matches!(Format::from_name(key), Some(Format::Parquet | Format::Arrow));
+        let unfolds = packs || Compression::from_name(key) != Compression::None;
+        let most = self.limits.for_name(key).memory_bytes_max();
+        let parser = if unfolds { most } else { size.saturating_mul(EXPANSION) };
+        size.min(BUFFER_BYTES) + parser.min(most)
     }
 
     async fn admit(self, job: Arc<Job>) -> Result<Admitted, Failure> {

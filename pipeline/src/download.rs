@@ -4,6 +4,7 @@
 //!
 //! - the bytes of one object all come from one version of it, or the read fails with
 //!   [`Kind::ObjectChanged`];
+//! - a jump reads on from another place of the same version;
 //! - at most [`BUFFER_BYTES`] of an object are held here, whatever its size: a slow parser slows the network;
 //! - the download counts as done when its buffer is full or its bytes are all here, so a small object is
 //!   complete before a parser takes it.
@@ -41,7 +42,25 @@ pub struct Object {
     pub pieces: mpsc::Receiver<Result<Bytes, Failure>>,
     /// The memory it and its parser may use, until the object is dropped.
     pub share: Share,
+    source: Source,
     _pump: AbortOnDropHandle<()>,
+}
+
+/// Where the bytes come from.
+#[derive(Clone, Debug)]
+struct Source {
+    bucket: Bucket,
+    key: String,
+    meta: Meta,
+}
+
+impl Object {
+    /// Goes on with the bytes from `place` on: of the same version, and whatever was on its way is given up.
+    pub fn jump(&mut self, place: u64) {
+        let (sender, pieces) = mpsc::channel(PIECES_MAX);
+        self.pieces = pieces;
+        self._pump = AbortOnDropHandle::new(tokio::spawn(pump(self.source.clone(), place, sender, None)));
+    }
 }
 
 /// The stage.
@@ -52,35 +71,33 @@ impl Work<Admitted, Object> for Download {
     fn begin(&self, job: Arc<Job>, admitted: Admitted) -> BoxFuture<'static, Result<Object, Failure>> {
         async move {
             let Admitted { bucket, meta, share } = admitted;
-            open(bucket, job.source.key.clone(), meta, share).await
+            open(Source { bucket, key: job.source.key.clone(), meta }, share).await
         }
         .boxed()
     }
 }
 
 /// Opens the stream and waits until its buffer is full or its end is here.
-async fn open(bucket: Bucket, key: String, meta: Meta, share: Share) -> Result<Object, Failure> {
+async fn open(source: Source, share: Share) -> Result<Object, Failure> {
     let (sender, pieces) = mpsc::channel(PIECES_MAX);
     let (ready_tx, ready) = oneshot::channel();
-    let pump = AbortOnDropHandle::new(tokio::spawn(pump(bucket, key, meta.clone(), sender, ready_tx)));
+    let pump = AbortOnDropHandle::new(tokio::spawn(pump(source.clone(), 0, sender, Some(ready_tx))));
     match ready.await {
-        Ok(Ok(())) => Ok(Object { meta, pieces, share, _pump: pump }),
+        Ok(Ok(())) => Ok(Object { meta: source.meta.clone(), pieces, share, source, _pump: pump }),
         Ok(Err(failure)) => Err(failure),
         Err(_) => Err(Failure::new(Stage::Download, Kind::Panicked, "the read died at its start")),
     }
 }
 
-/// Reads the object into the channel. Failures before the buffer was full go through `ready`, later ones
-/// through the channel.
+/// Reads the object from `from` on into the channel. Failures before the buffer was full go through `ready`, where there
+/// is one, later ones through the channel.
 async fn pump(
-    bucket: Bucket,
-    key: String,
-    meta: Meta,
+    source: Source,
+    from: u64,
     pieces: mpsc::Sender<Result<Bytes, Failure>>,
-    ready: oneshot::Sender<Result<(), Failure>>,
+    mut ready: Option<oneshot::Sender<Result<(), Failure>>>,
 ) {
-    let mut ready = Some(ready);
-    let done = fill(&bucket, &key, &meta, &pieces, &mut ready).await;
+    let done = fill(&source, from, &pieces, &mut ready).await;
     match (done, ready) {
         (done, Some(ready)) => {
             let _ = ready.send(done);
@@ -93,15 +110,18 @@ async fn pump(
 }
 
 async fn fill(
-    bucket: &Bucket,
-    key: &str,
-    meta: &Meta,
+    source: &Source,
+    from: u64,
     pieces: &mpsc::Sender<Result<Bytes, Failure>>,
     ready: &mut Option<oneshot::Sender<Result<(), Failure>>>,
 ) -> Result<(), Failure> {
-    let mut chunks = bucket.read(key, meta).await?;
+    let Source { bucket, key, meta } = source;
+    if from > 0 && from >= meta.size {
+        return Ok(());
+    }
+    let mut chunks = bucket.read_from(key, meta, from).await?;
     let mut piece: Vec<u8> = Vec::new();
-    let mut read = 0;
+    let mut read = from;
     loop {
         let chunk = chunks.next().await.transpose()?;
         let ended = chunk.is_none();
@@ -126,6 +146,6 @@ async fn fill(
     if read == meta.size {
         return Ok(());
     }
-    let context = format!("{key}: read {read} bytes of an object of {} bytes", meta.size);
+    let context = format!("{key}: read up to byte {read} of an object of {} bytes", meta.size);
     Err(Failure::new(Stage::Download, Kind::ObjectChanged, context))
 }

@@ -5,7 +5,8 @@
 //! - CPU work goes through one door, [`CpuPool::run`]: it skips work whose caller left and turns a panic into
 //!   a failure;
 //! - a thread of the pool is taken only while there are bytes to work on, never to wait for the network;
-//! - the summary depends on the bytes alone, not on how they were cut.
+//! - the summary depends on the bytes alone, not on how they were cut;
+//! - a decoder that needs the end of the object first gets it first.
 //!
 //! Never: I/O, or a format of its own: those are in [`parsers`].
 
@@ -48,7 +49,7 @@ pub struct Parse {
 impl Parse {
     /// Parses on `pool` with the decoders of the [`parsers`] crate.
     pub fn new(pool: Arc<CpuPool>, limits: Limits) -> Parse {
-        Parse::with(pool, move |key| Ok(parsers::decoder(key, &limits)))
+        Parse::with(pool, move |key| Ok(parsers::decoder(key, &limits.for_name(key))))
     }
 
     /// Parses on `pool` with decoders of your own.
@@ -59,19 +60,24 @@ impl Parse {
         Parse { pool, choose: Arc::new(choose) }
     }
 
-    async fn summarize(self, job: Arc<Job>, object: Object) -> Result<Parsed, Failure> {
+    async fn summarize(self, job: Arc<Job>, mut object: Object) -> Result<Parsed, Failure> {
         let key = job.source.key.as_str();
-        let Object { meta, mut pieces, share, .. } = object;
+        let size = object.meta.size;
         let mut decoder = (self.choose)(key).map_err(|error| rejected(key, error))?;
-        while let Some(piece) = pieces.recv().await {
+        while let Some(piece) = object.pieces.recv().await {
             // What is already here goes to the pool in one hop.
             let mut here = vec![piece?];
-            while let Ok(piece) = pieces.try_recv() {
+            while let Ok(piece) = object.pieces.try_recv() {
                 here.push(piece?);
             }
-            decoder =
-                self.pool.run(move || feed(decoder, here)).await?.map_err(|error| rejected(key, error))?;
+            let fed = self.pool.run(move || feed(decoder, here, size)).await?;
+            let jump;
+            (decoder, jump) = fed.map_err(|error| rejected(key, error))?;
+            if let Some(place) = jump {
+                object.jump(place);
+            }
         }
+        let Object { meta, share, .. } = object;
         let summary = self.pool.run(move || decoder.finish()).await?.map_err(|error| rejected(key, error))?;
         Ok(Parsed { summary, meta, share })
     }
@@ -83,11 +89,19 @@ impl Work<Object, Parsed> for Parse {
     }
 }
 
-fn feed(mut decoder: Box<dyn Decode>, pieces: Vec<Bytes>) -> Result<Box<dyn Decode>, parsers::Error> {
+/// Feeds the pieces, as far as the decoder wants them: it may want to go on somewhere else.
+fn feed(
+    mut decoder: Box<dyn Decode>,
+    pieces: Vec<Bytes>,
+    size: u64,
+) -> Result<(Box<dyn Decode>, Option<u64>), parsers::Error> {
     for piece in pieces {
         decoder.feed(&piece)?;
+        if let Some(place) = decoder.jump(size) {
+            return Ok((decoder, Some(place)));
+        }
     }
-    Ok(decoder)
+    Ok((decoder, None))
 }
 
 /// The parsers' errors as failures of the task.

@@ -342,12 +342,25 @@ impl Bucket {
     /// The bytes of the version that `meta` describes, as they arrive.
     ///
     /// # Errors
-    /// When the object cannot be opened. The stream's own errors come in the stream; a replaced object is
-    /// [`Kind::ObjectChanged`].
+    /// As [`Bucket::read_from`].
     pub async fn read(
         &self,
         key: &str,
         meta: &Meta,
+    ) -> Result<impl Stream<Item = Result<Bytes, Failure>> + Send + Unpin + use<>, Failure> {
+        self.read_from(key, meta, 0).await
+    }
+
+    /// The same from one place on, which lies before the object's end.
+    ///
+    /// # Errors
+    /// When the object cannot be opened. The stream's own errors come in the stream; a replaced object is
+    /// [`Kind::ObjectChanged`].
+    pub async fn read_from(
+        &self,
+        key: &str,
+        meta: &Meta,
+        from: u64,
     ) -> Result<impl Stream<Item = Result<Bytes, Failure>> + Send + Unpin + use<>, Failure> {
         if self.has_etags && meta.etag.is_none() {
             let context =
@@ -358,7 +371,7 @@ impl Bucket {
         if let (Some(etag), true) = (&meta.etag, self.operator.info().capability().read_with_if_match) {
             reader = reader.if_match(etag);
         }
-        let opened = async { reader.await?.into_bytes_stream(..).await };
+        let opened = async { reader.await?.into_bytes_stream(from..).await };
         let stream = opened.await.map_err(|error| self.failure(Stage::Download, "read", key, error))?;
         let (bucket, key) = (self.clone(), key.to_owned());
         Ok(stream.map(move |chunk| {

@@ -128,7 +128,7 @@ pub fn stages(
     let limits = Limits::default();
     let budget = Budget::new(worker.memory_bytes_max);
     Ok(Arc::new(Stages {
-        admit: Arc::new(Admit::new(Arc::clone(&storage), budget, limits.memory_bytes_max())),
+        admit: Arc::new(Admit::new(Arc::clone(&storage), budget, limits.clone())),
         download: Arc::new(Download),
         parse: Arc::new(Parse::new(CpuPool::new(worker.pool_size)?, limits)),
         upload: Arc::new(Upload::new(storage)),

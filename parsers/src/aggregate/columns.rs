@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::exact::{self, KNOWN, finite};
 use crate::aggregate::tokens::Taken;
-use crate::aggregate::{SketchSizes, Sketches, Tokens, Word};
+use crate::aggregate::{Full, Sink, SketchSizes, Sketches, Tokens, Values, Word};
 use crate::scalar::Syntax;
 use crate::summary::{Bound, ColumnSchema, ColumnStats, ColumnType, Distinct, Precision};
 
@@ -128,14 +128,11 @@ impl Columns {
 
     /// Takes in a stretch of the file: `column` gives the values of each, in their order. Inside of a rayon pool the
     /// columns are shared out to its threads; the result is the same.
-    pub fn add_batch<'a, W>(&mut self, column: impl Fn(usize) -> W + Sync)
-    where
-        W: Iterator<Item = Word<'a>>,
-    {
+    pub fn add_batch<V: Values>(&mut self, column: impl Fn(usize) -> V + Sync) {
         // First each column by itself, with an equal share of the room: then no thread need know of another.
         let share = self.exact_bytes_max.saturating_sub(self.exact_bytes) / self.columns.len().max(1);
         let syntax = self.syntax;
-        let take = |(index, own): (usize, &mut Column)| own.take(syntax, &mut column(index), share);
+        let take = |(index, own): (usize, &mut Column)| own.take(syntax, column(index), share);
         let taken: Vec<Taken> = match rayon::current_thread_index() {
             Some(_) => self.columns.par_iter_mut().enumerate().map(take).collect(),
             None => self.columns.iter_mut().enumerate().map(take).collect(),
@@ -143,9 +140,7 @@ impl Columns {
         self.exact_bytes += taken.iter().map(|taken| taken.grown).sum::<usize>();
         // Then those for which that was not enough, one after another, with all the room there is.
         for (index, taken) in taken.into_iter().enumerate().filter(|(_, taken)| taken.is_full) {
-            for word in column(index).skip(taken.values) {
-                self.add(index, word, 1);
-            }
+            column(index).show(taken.values, &mut Rest { columns: self, index });
         }
     }
 
@@ -254,13 +249,17 @@ impl Columns {
 
 impl Column {
     /// Takes in values while the table finds room within `room` bytes.
-    fn take<'a>(&mut self, syntax: Syntax, words: &mut impl Iterator<Item = Word<'a>>, room: usize) -> Taken {
+    fn take(&mut self, syntax: Syntax, values: impl Values, room: usize) -> Taken {
         match &mut self.state {
             State::Estimated(sketches) => {
-                words.for_each(|word| sketches.add(syntax, word, 1));
+                values.show(0, &mut Estimate { sketches, syntax });
                 Taken::default()
             }
-            State::Exact(tokens) => tokens.add_all(words, room),
+            State::Exact(tokens) => {
+                let mut table = Table { tokens, room, taken: Taken::default() };
+                values.show(0, &mut table);
+                table.taken
+            }
         }
     }
 
@@ -269,6 +268,67 @@ impl Column {
             State::Exact(tokens) => exact::finish(tokens, syntax, self.missing, name, top_bytes_max),
             State::Estimated(sketches) => estimated(&sketches, syntax, self.missing, name, top_bytes_max),
         }
+    }
+}
+
+/// The table of a column, within the room it has.
+struct Table<'a> {
+    tokens: &'a mut Tokens,
+    room: usize,
+    taken: Taken,
+}
+
+impl Sink for Table<'_> {
+    fn all<'a>(&mut self, mut words: impl Iterator<Item = Word<'a>>) {
+        let taken = self.tokens.add_all(&mut words, self.room - self.taken.grown);
+        self.taken.values += taken.values;
+        self.taken.grown += taken.grown;
+        self.taken.is_full |= taken.is_full;
+    }
+
+    fn one(&mut self, word: Word<'_>, times: u64) -> bool {
+        match self.tokens.add(word, times, self.room - self.taken.grown) {
+            Ok(grown) => {
+                self.taken.grown += grown;
+                self.taken.values += 1;
+            }
+            Err(Full) => self.taken.is_full = true,
+        }
+        !self.taken.is_full
+    }
+}
+
+/// The sketches of a column, and how its tokens are written.
+struct Estimate<'a> {
+    sketches: &'a mut Sketches,
+    syntax: Syntax,
+}
+
+impl Sink for Estimate<'_> {
+    fn all<'a>(&mut self, words: impl Iterator<Item = Word<'a>>) {
+        words.for_each(|word| self.sketches.add(self.syntax, word, 1));
+    }
+
+    fn one(&mut self, word: Word<'_>, times: u64) -> bool {
+        self.sketches.add(self.syntax, word, times);
+        true
+    }
+}
+
+/// What a column could not take in by itself, with the room of all.
+struct Rest<'a> {
+    columns: &'a mut Columns,
+    index: usize,
+}
+
+impl Sink for Rest<'_> {
+    fn all<'a>(&mut self, words: impl Iterator<Item = Word<'a>>) {
+        words.for_each(|word| self.columns.add(self.index, word, 1));
+    }
+
+    fn one(&mut self, word: Word<'_>, times: u64) -> bool {
+        self.columns.add(self.index, word, times);
+        true
     }
 }
 

@@ -30,9 +30,13 @@ const INLINE_BYTES: usize = 16;
 /// A token, prepared for a table: its first bytes as one number, zeros behind them.
 #[derive(Clone, Copy, Default)]
 pub struct Word<'a> {
-    head: u128,
+    head: [u8; INLINE_BYTES],
+    /// As long as the token, and of a long one its bytes.
     text: &'a [u8],
 }
+
+/// What stands for the bytes of a token that was made without memory of its own.
+const MADE: [u8; INLINE_BYTES] = [0; INLINE_BYTES];
 
 impl<'a> Word<'a> {
     /// Prepares a token.
@@ -40,7 +44,14 @@ impl<'a> Word<'a> {
         let mut head = [0; INLINE_BYTES];
         let len = text.len().min(INLINE_BYTES);
         head[..len].copy_from_slice(&text[..len]);
-        Word { head: u128::from_le_bytes(head), text }
+        Word { head, text }
+    }
+
+    /// A token of a tag and `len` bytes behind it, the lowest of `bytes`, whose others are zero. At most fifteen.
+    #[inline]
+    pub(crate) fn made(tag: u8, bytes: u128, len: usize) -> Word<'static> {
+        let len = (len + 1).min(INLINE_BYTES);
+        Word { head: (bytes << 8 | u128::from(tag)).to_le_bytes(), text: &MADE[..len] }
     }
 
     /// The same for the token at `start..end` of `bytes`, without a copy where enough bytes follow.
@@ -51,20 +62,51 @@ impl<'a> Word<'a> {
         let behind = INLINE_BYTES.saturating_sub(text.len());
         // Shifted in two steps, since sixteen bytes at once are too many.
         let mask = u128::MAX >> (behind * 4) >> (behind * 4);
-        Word { head: head & mask, text }
+        Word { head: (head & mask).to_le_bytes(), text }
     }
 
     /// The hash that sketches know the token by.
     pub(crate) fn hash(&self) -> u64 {
         match self.text.len() {
-            len @ ..=INLINE_BYTES => hash::short(self.head, len),
+            len @ ..=INLINE_BYTES => hash::short(self.head(), len),
             _ => hash::bytes(self.text),
         }
     }
 
     /// The token.
-    pub fn text(&self) -> &'a [u8] {
-        self.text
+    pub fn text(&self) -> &[u8] {
+        match self.text.len() {
+            len @ ..=INLINE_BYTES => &self.head[..len],
+            _ => self.text,
+        }
+    }
+
+    fn head(&self) -> u128 {
+        u128::from_le_bytes(self.head)
+    }
+}
+
+/// What takes in the values of a column.
+pub trait Sink {
+    /// Takes in tokens, one time each, until it can take no more.
+    fn all<'a>(&mut self, words: impl Iterator<Item = Word<'a>>);
+
+    /// Takes in a token, so many times; says whether it can take more.
+    fn one(&mut self, word: Word<'_>, times: u64) -> bool;
+}
+
+/// The values of a column in a stretch of the file.
+pub trait Values {
+    /// Shows the tokens from the `from`-th on.
+    fn show(self, from: usize, sink: &mut impl Sink);
+}
+
+impl<'a, I: Iterator<Item = Word<'a>>> Values for I {
+    fn show(self, from: usize, sink: &mut impl Sink) {
+        match from {
+            0 => sink.all(self),
+            _ => sink.all(self.skip(from)),
+        }
     }
 }
 
@@ -83,7 +125,7 @@ impl Entry {
     }
 
     fn is(&self, word: &Word<'_>, arena: &[u8]) -> bool {
-        self.head() == word.head
+        self.head() == word.head()
             && self.len as usize == word.text.len()
             && (word.text.len() <= INLINE_BYTES || self.text(arena) == word.text)
     }
@@ -161,7 +203,7 @@ impl Tokens {
                 *head = self.entries.get(number as usize).map_or(0, Entry::head);
             }
             for (at, word) in block.iter().enumerate() {
-                if heads[at] == word.head
+                if heads[at] == word.head()
                     && let Some(entry) = self.entries.get_mut(likely[at] as usize)
                     && entry.is(word, &self.arena)
                 {
@@ -225,7 +267,7 @@ impl Tokens {
         }
         let (start, len) = (self.arena.len() as u32, word.text.len() as u32);
         self.arena.extend_from_slice(long);
-        self.entries.push(Entry { head: word.head.to_le_bytes(), count: times, start, len });
+        self.entries.push(Entry { head: word.head, count: times, start, len });
         place(&mut self.index, hash, number as u32);
         Ok(self.bytes() - before)
     }
@@ -300,7 +342,7 @@ fn place(index: &mut [u32], hash: u64, number: u32) {
 fn seeded(state: &RandomState, word: &Word<'_>) -> u64 {
     match word.text.len() {
         // The length makes words of zeros differ.
-        len @ ..=INLINE_BYTES => state.hash_one(word.head ^ (len as u128) << 120),
+        len @ ..=INLINE_BYTES => state.hash_one(word.head() ^ (len as u128) << 120),
         _ => state.hash_one(word.text),
     }
 }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 
 use clap::{Args, ValueEnum};
-use parsers::{CsvRows, Decode, ErrorKind, Limits, Output, ParquetRows, Summary};
+use parsers::{CsvRows, Decode, ErrorKind, Format, Limits, Output, ParquetRows, Summary};
 
 use crate::commands::summarize::files::{READ_BYTES, open};
 use crate::commands::{Error, Exit, reading, remark};
@@ -54,6 +54,9 @@ pub(super) fn run(options: &Options) -> Result<Exit, Error> {
 }
 
 fn convert(options: &Options) -> Result<(), Failure> {
+    if let Some(format @ (Format::Parquet | Format::Arrow)) = Format::from_name(&options.file) {
+        return Err(format!("{format} cannot be converted, only delimited text").into());
+    }
     let (reading, limits) = (options.reading.reading(), Limits::default());
     let (sink, output): (Box<dyn parsers::RowSink>, Output) = match options.to {
         Target::Csv => {

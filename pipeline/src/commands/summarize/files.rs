@@ -4,15 +4,20 @@
 //! ones, is in memory.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use parsers::{Compression, Limits, Partial, Reading};
+use parsers::{Compression, Decode, Format, Limits, Partial, Reading};
 use rayon::ThreadPool;
 
 /// One read of a file: large enough that the system calls do not count.
 pub(in crate::commands) const READ_BYTES: usize = 1 << 20;
+/// What standard input is called, which has no name.
+const STDIN_NAME: &str = "stdin.csv";
+/// What may be held of a file of columns: some programs write an Arrow file as one batch, and a pipe has no end to look at
+/// first. One such file at a time is read; little of it is used for most.
+const WHOLE_BYTES_MAX: usize = 1 << 30;
 /// A file up to this size is read by one thread beside others: by itself it would not keep several busy.
 const SMALL_BYTES: u64 = 1 << 20;
 /// Small files of a window: what they become waits in memory for its turn.
@@ -144,21 +149,56 @@ impl<'a> Merged<'a> {
 /// A file, and the name that tells its format.
 pub(in crate::commands) fn open(file: &str) -> io::Result<(&str, Box<dyn Read>)> {
     Ok(match file {
-        "-" => ("stdin.csv", Box::new(io::stdin().lock())),
+        "-" => (STDIN_NAME, Box::new(io::stdin().lock())),
         path => (path, Box::new(File::open(path)?)),
     })
 }
 
 fn partial(file: &str, reading: &Reading) -> Outcome<Partial> {
-    let (name, mut input) = open(file).map_err(|error| error.to_string())?;
-    let mut decoder = reading.decoder(name, &Limits::default());
-    let mut buffer = vec![0; small(file).map_or(READ_BYTES, |size| size as usize + 1)];
+    let limits = Limits { whole_bytes_max: WHOLE_BYTES_MAX, ..Limits::default() };
+    let read = || -> Result<Partial, Box<dyn std::error::Error>> {
+        if file == "-" {
+            return feed(
+                &mut io::stdin().lock(),
+                reading.decoder(STDIN_NAME, &limits),
+                READ_BYTES,
+                |_, _| Ok(()),
+            );
+        }
+        let mut input = File::open(file)?;
+        let about = input.metadata()?;
+        let jump = |input: &mut File, decoder: &mut dyn Decode| {
+            // A pipe has no places to jump to.
+            if about.is_file()
+                && let Some(place) = decoder.jump(about.len())
+            {
+                input.seek(SeekFrom::Start(place))?;
+            }
+            Ok(())
+        };
+        let piece = small(file).map_or(READ_BYTES, |size| size as usize + 1);
+        feed(&mut input, reading.decoder(file, &limits), piece, jump)
+    };
+    read().map_err(|error| error.to_string())
+}
+
+/// Feeds all of the input; `jump` is asked after each piece where to go on.
+fn feed<R: Read>(
+    input: &mut R,
+    mut decoder: Box<dyn Decode>,
+    piece: usize,
+    mut jump: impl FnMut(&mut R, &mut dyn Decode) -> io::Result<()>,
+) -> Result<Partial, Box<dyn std::error::Error>> {
+    let mut buffer = vec![0; piece];
     loop {
         match input.read(&mut buffer) {
-            Ok(0) => return decoder.partial().map_err(|error| error.to_string()),
-            Ok(read) => decoder.feed(&buffer[..read]).map_err(|error| error.to_string())?,
+            Ok(0) => return Ok(decoder.partial()?),
+            Ok(read) => {
+                decoder.feed(&buffer[..read])?;
+                jump(input, &mut *decoder)?;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -166,7 +206,9 @@ fn partial(file: &str, reading: &Reading) -> Outcome<Partial> {
 /// The size of a file that is read beside others: what unfolds may become large.
 fn small(file: &str) -> Option<u64> {
     let about = fs::metadata(file).ok().filter(fs::Metadata::is_file)?;
-    (about.len() <= SMALL_BYTES && Compression::from_name(file) == Compression::None).then_some(about.len())
+    let unfolds = Compression::from_name(file) != Compression::None
+        || matches!(Format::from_name(file), Some(Format::Parquet | Format::Arrow));
+    (about.len() <= SMALL_BYTES && !unfolds).then_some(about.len())
 }
 
 /// Files that are read together: as many small ones as a window holds, or one that is not small.
