@@ -219,6 +219,8 @@ proptest! {
         cells in proptest::collection::vec(value(), 60..90), width in 2usize..6, pick in 0usize..5,
         apostrophes: bool, escape: bool, end in 0usize..3, piece in 1usize..200,
     ) {
+        // Apostrophes around cells that need none might as well be part of them.
+        prop_assume!(!apostrophes || cells.iter().any(|cell| cell.contains(['|', '\n'])));
         let delimiter = [",", ";", "\t", "|", ","][pick];
         let quote = if apostrophes { '\'' } else { '"' };
         let header = (0..width).map(|column| format!("{}name", char::from(b'a' + column as u8))).collect();
