@@ -237,3 +237,21 @@ fn leaving_holds_no_lock_that_the_way_to_a_commit_wants() {
     let checkpoints = leaver.join().unwrap();
     assert_eq!(checkpoints, [(partition(0), Checkpoint { next: NextOffset(2), metadata: String::new() })]);
 }
+
+/// A transaction that is confirmed after its partition came back to this worker: what it says is about the assignment before.
+#[test]
+fn what_was_committed_under_another_assignment_is_not_booked() {
+    let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100, deaths_max: 3 });
+    intake.assign(partition(0));
+    let claim = receive(&intake, 0, 0).unwrap();
+    let task = (claim.position().clone(), claim.generation());
+    let ahead = intake.ahead([(&task.0, task.1)]);
+    assert_eq!(ahead.checkpoints.len(), 1);
+    intake.assign(partition(0));
+    let again = receive(&intake, 0, 0).unwrap();
+    intake.confirm([(&task.0, task.1)], ahead);
+    assert_eq!(intake.told(&partition(0)), None, "nothing is told of this one");
+    assert_eq!(facts(&intake).0, Some(0), "nor committed");
+    assert_eq!(intake.committable(), [(partition(0), NextOffset(0))], "nor finished");
+    again.finish().unwrap();
+}

@@ -1,6 +1,7 @@
 //! Tests of the callbacks, on a consumer without a broker.
 
 use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
 
 use rdkafka::ClientConfig;
 
@@ -14,15 +15,15 @@ fn partition(id: i32) -> Partition {
     Partition { topic: "tasks".into(), id }
 }
 
-/// A consumer that holds partitions 0 and 1, as far as its books go.
-fn consumer() -> Arc<BaseConsumer<Context>> {
+/// A consumer that holds partitions 0 and 1, as far as its books go. `commits`: or somebody else does.
+fn consumer(commits: bool) -> Arc<BaseConsumer<Context>> {
     let intake = Intake::new(Bounds { tasks_max: 4, window_max: 100, deaths_max: 3 });
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", "127.0.0.1:1").set("group.id", "no-broker");
     // So long its end waits for a coordinator.
     config.set("session.timeout.ms", "100").set("heartbeat.interval.ms", "10");
     let consumer: BaseConsumer<Context> =
-        config.create_with_context(Context::new(intake, HOUR, 3, true)).unwrap();
+        config.create_with_context(Context::new(intake, HOUR, 3, commits)).unwrap();
     for id in [0, 1] {
         consumer.context().intake.assign(partition(id));
     }
@@ -34,22 +35,25 @@ fn receive(context: &Context, id: i32, offset: i64) -> Claim {
     context.intake.receive(position, Arc::default()).unwrap()
 }
 
+/// Revokes partition 0, on a thread of its own; comes back when that waits.
+fn revoke(consumer: &Arc<BaseConsumer<Context>>, held: &Claim) -> JoinHandle<()> {
+    let other = Arc::clone(consumer);
+    let revoke = std::thread::spawn(move || {
+        let mut list = list_of(&[partition(0)]);
+        let event = RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS;
+        other.context().rebalance(&other, event, &mut list);
+    });
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(held.leaving());
+    revoke
+}
+
 /// While a revoke waits for work in flight, everything that leads to a commit goes on: no lock of the one is wanted by the
 /// other.
 #[test]
 fn a_revoke_that_waits_holds_no_lock_that_a_commit_wants() {
-    let consumer = consumer();
+    let consumer = consumer(true);
     let held = receive(consumer.context(), 0, 0);
-    let revoke = std::thread::spawn({
-        let consumer = Arc::clone(&consumer);
-        move || {
-            let mut list = list_of(&[partition(0)]);
-            let event = RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS;
-            consumer.context().rebalance(&consumer, event, &mut list);
-        }
-    });
-    // From here on the revoke waits.
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(held.leaving());
+    let revoke = revoke(&consumer, &held);
     let (done, answer) = channel();
     let other = Arc::clone(&consumer);
     std::thread::spawn(move || {
@@ -80,7 +84,7 @@ fn a_revoke_that_waits_holds_no_lock_that_a_commit_wants() {
 /// Without asking: the broker has given the partitions to someone else, and whatever is finished is void.
 #[test]
 fn partitions_that_are_lost_are_committed_for_no_more() {
-    let consumer = consumer();
+    let consumer = consumer(true);
     let context = consumer.context();
     let (finished, late) = (receive(context, 0, 0), receive(context, 1, 0));
     finished.finish().unwrap();
@@ -91,4 +95,28 @@ fn partitions_that_are_lost_are_committed_for_no_more() {
     late.finish().unwrap_err();
     context.commit(&*consumer);
     assert!(context.books().requested.is_empty(), "nothing is asked for");
+}
+
+/// With results in transactions: a partition goes when what is finished there is committed, and not before, so that whoever
+/// gets it repeats nothing.
+#[test]
+fn a_revoke_waits_for_the_transaction_that_holds_what_is_finished() {
+    let consumer = consumer(false);
+    let intake = Arc::clone(&consumer.context().intake);
+    let held = receive(consumer.context(), 0, 0);
+    let (position, generation) = (held.position().clone(), held.generation());
+    let revoke = revoke(&consumer, &held);
+    // Nothing is at work any more, and a transaction is on its way.
+    let ahead = intake.ahead([(&position, generation)]);
+    held.finish().unwrap();
+    let mut urged = false;
+    while !urged {
+        assert_eq!(intake.assigned(), [partition(0), partition(1)], "it does not go without its commit");
+        urged = intake.is_urged();
+        std::thread::yield_now();
+    }
+    assert!(!revoke.is_finished());
+    intake.confirm([(&position, generation)], ahead);
+    revoke.join().unwrap();
+    assert_eq!(intake.assigned(), [partition(1)]);
 }
