@@ -27,6 +27,8 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a worker may end by itself, one time after the other, before something is wrong with all of them.
 const STOPS_MAX: usize = 10;
 const SIGKILL: i32 = 9;
+/// The kind of failure of a worker that leaves while no broker answers.
+const UNCONFIRMED: &str = "commit_unconfirmed";
 
 /// What happened to the workers.
 #[derive(Clone, Debug, Default)]
@@ -271,6 +273,10 @@ impl Fleet {
                 *self.fates.at_boundaries.entry(at).or_default() += 1;
             }
             (State::Told(_), _) if status.success() => self.fates.left += 1,
+            // The broker did not answer just then. The program says so, which is how it shall end.
+            (State::Told(_), _) if reason().contains(UNCONFIRMED) => {
+                *self.fates.stopped.entry(reason()).or_default() += 1;
+            }
             (State::Told(_), _) => self.fates.unruly.push(reason()),
             _ => {
                 *self.fates.stopped.entry(reason()).or_default() += 1;
