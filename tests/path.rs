@@ -8,6 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use kit::dataset::{good_samples, sample};
 use kit::rig::{Rig, task};
+use parsers::{Decode, Limits, ParquetRows, Reading};
 use pipeline::failure::Failure;
 use pipeline::path::{Job, Work};
 use pipeline::publish::ResultStatus;
@@ -35,6 +36,41 @@ async fn every_sample_becomes_a_stored_summary_and_one_result() {
         let summary: Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(summary["total_rows"].as_u64(), result.rows, "{name}");
         assert_eq!(summary["source"]["key"], name.as_str());
+    }
+}
+
+/// Too large to be held: its end is read first, then the chunks of its columns.
+#[tokio::test]
+async fn a_large_parquet_object_says_what_its_rows_say() {
+    let (reading, limits) = (Reading::default(), Limits::default());
+    let rows = (0..600_000).map(|row| format!("{}.5,{}.25\n", row, row * 7 % 600_011));
+    let text = format!("a,b\n{}", rows.collect::<String>());
+    let read = |mut decoder: Box<dyn Decode>| {
+        decoder.feed(text.as_bytes()).unwrap();
+        decoder.finish().unwrap()
+    };
+    let told = read(reading.decoder("t.csv", &limits));
+    let sink = ParquetRows::new(&told, &reading).unwrap();
+    let output = sink.output();
+    read(reading.rows("t.csv", &limits, Box::new(sink)));
+    let file = output.take();
+    assert!(file.len() > 9 << 20, "{}", file.len());
+
+    let rig = Rig::default();
+    rig.put("large.parquet", file).await;
+    let outcome = rig.run(&[task("large.parquet")], 1).await;
+    assert_eq!(outcome.report.unwrap(), Report { succeeded: 1, failed: 0 });
+    let bytes = rig.summary("large.parquet.parsed.json").await.unwrap();
+    let summary: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(summary["total_rows"], 600_000);
+    for (name, stats) in &told.summary {
+        let found = &summary["summary"][name];
+        let told = serde_json::to_value(stats).unwrap();
+        for what in ["count", "min", "max"] {
+            assert_eq!(found[what], told[what], "{name} {what}");
+        }
+        let (found, told) = (found["mean"].as_f64().unwrap(), told["mean"].as_f64().unwrap());
+        assert!((found / told - 1.0).abs() < 1e-12, "{name} {found} {told}");
     }
 }
 

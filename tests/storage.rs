@@ -43,7 +43,7 @@ async fn server() -> (ObsServer, Bucket) {
 
 async fn read(bucket: &Bucket, key: &str) -> Result<Bytes, Failure> {
     let meta = bucket.stat(key, Stage::Download).await?;
-    let pieces: Vec<Bytes> = bucket.read(key, &meta).await?.try_collect().await?;
+    let pieces: Vec<Bytes> = bucket.read(key, &meta, 0).await?.try_collect().await?;
     Ok(Bytes::from(pieces.concat()))
 }
 
@@ -230,7 +230,7 @@ async fn an_object_replaced_between_look_and_read_is_noticed() {
     server.put("in", "a.csv", bytes(1000));
     let meta = bucket.stat("a.csv", Stage::Download).await.unwrap();
     server.put("in", "a.csv", bytes(999));
-    let read: Result<Vec<Bytes>, Failure> = bucket.read("a.csv", &meta).await.unwrap().try_collect().await;
+    let read: Result<Vec<Bytes>, Failure> = bucket.read("a.csv", &meta, 0).await.unwrap().try_collect().await;
     assert_eq!(read.unwrap_err().kind, Kind::ObjectChanged);
 }
 

@@ -119,7 +119,7 @@ async fn fill(
     if from > 0 && from >= meta.size {
         return Ok(());
     }
-    let mut chunks = bucket.read_from(key, meta, from).await?;
+    let mut chunks = bucket.read(key, meta, from).await?;
     let mut piece: Vec<u8> = Vec::new();
     let mut read = from;
     loop {

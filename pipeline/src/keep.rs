@@ -159,7 +159,7 @@ async fn copy(storage: &Storage, place: &Place, path: &Path, bytes_max: u64) -> 
     if meta.size > bytes_max {
         return Err("the copies have reached PIPELINE_KEEP_MAX".to_owned());
     }
-    let mut stream = bucket.read(&place.key, &meta).await.map_err(told)?;
+    let mut stream = bucket.read(&place.key, &meta, 0).await.map_err(told)?;
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".part");
     let unfinished = PathBuf::from(unfinished);

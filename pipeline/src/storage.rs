@@ -339,24 +339,12 @@ impl Bucket {
         self.operator.delete(key).await.map_err(|error| self.failure(Stage::Upload, "delete", key, error))
     }
 
-    /// The bytes of the version that `meta` describes, as they arrive.
-    ///
-    /// # Errors
-    /// As [`Bucket::read_from`].
-    pub async fn read(
-        &self,
-        key: &str,
-        meta: &Meta,
-    ) -> Result<impl Stream<Item = Result<Bytes, Failure>> + Send + Unpin + use<>, Failure> {
-        self.read_from(key, meta, 0).await
-    }
-
-    /// The same from one place on, which lies before the object's end.
+    /// The bytes of the version that `meta` describes, as they arrive, from one place before its end on.
     ///
     /// # Errors
     /// When the object cannot be opened. The stream's own errors come in the stream; a replaced object is
     /// [`Kind::ObjectChanged`].
-    pub async fn read_from(
+    pub async fn read(
         &self,
         key: &str,
         meta: &Meta,

@@ -82,7 +82,7 @@ impl Rig {
         let bucket = self.bucket("memory://out");
         let meta = bucket.stat(key, Stage::Upload).await.ok()?;
         let pieces: Vec<Bytes> =
-            bucket.read(key, &meta).await.expect("an open object").try_collect().await.expect("its bytes");
+            bucket.read(key, &meta, 0).await.expect("an open object").try_collect().await.expect("its bytes");
         Some(Bytes::from(pieces.concat()))
     }
 

@@ -1,12 +1,15 @@
 //! Arrow IPC, as a stream and as a file, which is a stream between magic numbers.
 //!
 //! Promises: one message is held at a time, and the dictionaries that are in use; what a message claims is checked
-//! before memory is taken for it. Dictionaries have to come before the batches that use them, as all writers have it.
+//! before memory is taken for it. Dictionaries have to come before the batches that use them, as all writers have it but
+//! Polars, whose batches wait for them within the same bound.
 //! The footer of a file only repeats where its messages are; it must be there, and is not read.
 
 use std::collections::HashMap;
 
 use arrow::buffer::Buffer;
+use arrow::datatypes::{DataType, Field};
+use arrow::ipc::convert::try_fb_to_schema;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::{Message, MessageHeader, root_as_message};
 
@@ -46,6 +49,8 @@ pub(crate) struct IpcDecoder {
     /// The memory of each dictionary.
     dictionaries: HashMap<i64, usize>,
     rows: Option<Rows>,
+    /// Batches whose dictionaries may come behind them, where that may be.
+    waiting: Option<Vec<Vec<u8>>>,
     /// Whether there must be a footer.
     is_file: bool,
     /// Where the message begins.
@@ -58,6 +63,8 @@ enum State {
     Head,
     /// The length of a message's metadata.
     Prefix,
+    /// The schema of a file as Polars writes it, without its length: up to here there was no message behind it.
+    Bare(usize),
     /// The metadata, up to this length.
     Metadata(usize),
     /// The body, up to this length of the whole message.
@@ -75,6 +82,7 @@ impl IpcDecoder {
             stream: StreamDecoder::new(),
             dictionaries: HashMap::new(),
             rows: None,
+            waiting: None,
             is_file: false,
             offset: 0,
         }
@@ -84,7 +92,7 @@ impl IpcDecoder {
     fn wanted(&self) -> usize {
         match self.state {
             State::Head | State::Prefix => PREFIX_BYTES,
-            State::Metadata(len) | State::Body(len) => len,
+            State::Bare(len) | State::Metadata(len) | State::Body(len) => len,
             State::Tail => usize::MAX,
         }
     }
@@ -103,6 +111,7 @@ impl IpcDecoder {
                 self.step()
             }
             State::Prefix => self.prefix(),
+            State::Bare(len) => self.bare(len),
             State::Metadata(len) => self.metadata(len),
             State::Body(_) => self.body(),
             State::Tail => Ok(()),
@@ -118,10 +127,11 @@ impl IpcDecoder {
             return Ok(());
         }
         if *marker != CONTINUATION {
-            return Err(malformed(format!(
-                "no message of Arrow IPC begins at byte {} (streams older than Arrow 0.15 cannot be read)",
-                self.offset
-            )));
+            if self.is_file && self.stream.schema().is_none() {
+                self.state = State::Bare(2 * PREFIX_BYTES);
+                return Ok(());
+            }
+            return Err(self.no_message());
         }
         let len = len.first_chunk::<4>().map_or(0, |len| u32::from_le_bytes(*len)) as usize;
         if len == 0 {
@@ -132,6 +142,34 @@ impl IpcDecoder {
         }
         self.state = State::Metadata(self.within(PREFIX_BYTES.saturating_add(len))?);
         Ok(())
+    }
+
+    /// A schema without its length ends where a message begins.
+    fn bare(&mut self, len: usize) -> Result<(), Error> {
+        let (schema, next) = self.message.split_at(len - PREFIX_BYTES);
+        let whole = next.starts_with(&CONTINUATION).then(|| root_as_message(schema).ok()).flatten();
+        let Some(fields) = whole.and_then(|message| message.header_as_schema()) else {
+            self.state = State::Bare(self.within(len + PREFIX_BYTES)?);
+            return Ok(());
+        };
+        let is_by_place = |field: &&Field| matches!(field.data_type(), DataType::Dictionary(_, _));
+        let fields = contained(|| {
+            try_fb_to_schema(fields).map_err(|error| malformed(format!("the schema cannot be read: {error}")))
+        })?;
+        self.waiting = fields.flattened_fields().iter().any(is_by_place).then(Vec::new);
+        let framed = [&CONTINUATION, &(schema.len() as u32).to_le_bytes(), schema].concat();
+        self.offset += schema.len() as u64;
+        self.message = next.to_vec();
+        self.state = State::Prefix;
+        self.decode(Buffer::from_vec(framed))?;
+        self.prefix()
+    }
+
+    fn no_message(&self) -> Error {
+        malformed(format!(
+            "no message of Arrow IPC begins at byte {} (files older than Arrow 0.15 cannot be read)",
+            self.offset
+        ))
     }
 
     fn metadata(&mut self, len: usize) -> Result<(), Error> {
@@ -166,10 +204,18 @@ impl IpcDecoder {
     /// The whole message is here.
     fn body(&mut self) -> Result<(), Error> {
         self.check()?;
+        let is_batch = self.parsed()?.header_type() == MessageHeader::RecordBatch;
         let message = std::mem::take(&mut self.message);
         self.offset += message.len() as u64;
         self.state = State::Prefix;
-        self.decode(Buffer::from_vec(message))
+        match &mut self.waiting {
+            Some(waiting) if is_batch => {
+                let held = message.len() + waiting.iter().map(Vec::len).sum::<usize>();
+                waiting.push(message);
+                self.within(held).map(|_| ())
+            }
+            _ => self.decode(Buffer::from_vec(message)),
+        }
     }
 
     /// What the message claims must be possible.
@@ -259,6 +305,9 @@ impl IpcDecoder {
 
     /// A message without a body waits in the library for what follows it.
     fn end_stream(&mut self) -> Result<(), Error> {
+        for message in self.waiting.take().unwrap_or_default() {
+            self.decode(Buffer::from_vec(message))?;
+        }
         self.decode(Buffer::from_vec(END.to_vec()))
     }
 }
@@ -287,6 +336,7 @@ impl Decode for IpcDecoder {
             State::Tail => !self.is_file || self.message == MAGIC,
             // A stream may end without saying so.
             State::Prefix => !self.is_file && self.message.is_empty(),
+            State::Bare(_) => return Err(self.no_message()),
             State::Head | State::Metadata(_) | State::Body(_) => false,
         };
         if !is_whole {
