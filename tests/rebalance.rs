@@ -56,7 +56,7 @@ impl Storm {
     }
 
     /// Notes what the commits remember. `death`: a worker has just died, and nobody has its partitions yet.
-    fn note(&mut self, death: bool) {
+    async fn note(&mut self, death: bool) {
         let client = &self.scene.client;
         let mut remembered = BTreeSet::new();
         for (partition, next) in client.committed(PARTITIONS) {
@@ -68,10 +68,15 @@ impl Storm {
                 (offset < at || finished.contains(Offset(offset))).then_some((partition, offset))
             }));
         }
-        let results = results_by_task(&client.results());
+        // A transaction is committed in each partition for itself: its results may be seen a moment after its offsets.
+        let mut results = BTreeMap::new();
+        kit::eventually("the results of what is finished", || {
+            results = results_by_task(&client.results());
+            remembered.iter().all(|task| results.contains_key(task))
+        })
+        .await;
         for task in &remembered {
-            let count = *results.get(task).unwrap_or_else(|| panic!("{task:?} is finished without a result"));
-            self.remembered.entry(*task).or_insert(count);
+            self.remembered.entry(*task).or_insert(results[task]);
         }
         if death {
             self.forgotten.extend(results.into_keys().filter(|task| !remembered.contains(task)));
@@ -130,17 +135,17 @@ async fn come_and_go(test: &str, exactly_once: bool) {
         wait_until_held(&younger, 1).await;
         storm.fill(60).await;
         let kill = round % 8 == 0;
-        storm.note(false);
+        storm.note(false).await;
         assert!(storm.lag() > 0, "{round}: there is work when a worker goes");
         if kill {
             drop(older);
-            storm.note(true);
+            storm.note(true).await;
         } else {
             stop(older).await;
         }
         older = younger;
     }
-    storm.note(false);
+    storm.note(false).await;
     let repeated = storm.finish().await;
     stop(older).await;
     if exactly_once {
@@ -289,7 +294,7 @@ async fn restart(test: &str, exactly_once: bool) {
         storm.send(120).await;
         storm.scene.client.wait_for_count(expected + 30).await;
         expected = storm.sent;
-        storm.note(false);
+        storm.note(false).await;
         assert!(storm.lag() > 0, "there is load");
         match power_failure {
             false => drop(broker),
@@ -297,7 +302,7 @@ async fn restart(test: &str, exactly_once: bool) {
         }
         broker = Apache::start_in(folder.path(), &[]).unwrap();
         storm.scene.client.wait_for_no_lag(PARTITIONS).await;
-        storm.note(false);
+        storm.note(false).await;
     }
     let repeated = storm.finish().await;
     if exactly_once {

@@ -23,7 +23,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 use opendal::layers::{RetryLayer, TimeoutLayer};
 use opendal::services::{Fs, Memory, S3};
-use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator, Writer};
+use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +36,7 @@ mod list;
 pub mod location;
 mod obs;
 mod probe;
+mod write;
 
 use answer::Answer;
 use credentials::Credentials;
@@ -268,13 +269,6 @@ impl Storage {
     }
 }
 
-/// Forgets what was begun. An answer that says neither yes nor no is asked for once more: what stays is paid for.
-async fn abort(writer: &mut Writer) {
-    if writer.abort().await.is_err() {
-        let _ = writer.abort().await;
-    }
-}
-
 impl Bucket {
     /// Size and version of an object.
     ///
@@ -398,55 +392,6 @@ impl Bucket {
                 Err(Failure::new(Stage::Upload, Kind::Panicked, "the write panicked").because(error))
             }
         }
-    }
-
-    async fn write(&self, key: &str, bytes: Bytes, left: CancellationToken) -> Result<(), Failure> {
-        let length = bytes.len() as u64;
-        let explain = |error| self.explain(Stage::Upload, "write", key, error);
-        let opened = self.operator.writer_with(key).chunk(CHUNK_BYTES).content_type("application/json").await;
-        let mut writer = match opened {
-            Ok(writer) => writer,
-            Err(error) => return Err(explain(error).await),
-        };
-        let mut rest = bytes;
-        while !rest.is_empty() && !left.is_cancelled() {
-            let chunk = rest.split_to(rest.len().min(CHUNK_BYTES));
-            if let Err(error) = writer.write(chunk).await {
-                abort(&mut writer).await;
-                return Err(explain(error).await);
-            }
-        }
-        if left.is_cancelled() {
-            abort(&mut writer).await;
-            return Err(Failure::new(Stage::Upload, Kind::Cancelled, "the upload was given up"));
-        }
-        let etag = match writer.close().await {
-            Ok(metadata) => metadata.etag().map(str::to_owned),
-            // A multipart upload that is gone may have completed, and only the answer was lost: look.
-            Err(error) if error.kind() == ErrorKind::NotFound && length > CHUNK_BYTES as u64 => {
-                self.stat(key, Stage::Upload).await?.etag
-            }
-            Err(error) => {
-                abort(&mut writer).await;
-                return Err(explain(error).await);
-            }
-        };
-        self.verify(key, length, etag).await
-    }
-
-    /// The storage must show what was sent.
-    async fn verify(&self, key: &str, length: u64, etag: Option<String>) -> Result<(), Failure> {
-        let name = &self.name;
-        if self.has_etags && etag.is_none_or(|etag| etag.is_empty()) {
-            let context = format!("the storage confirmed {name}/{key} without an etag");
-            return Err(Failure::new(Stage::Upload, Kind::UploadUnverified, context));
-        }
-        let stored = self.stat(key, Stage::Upload).await?;
-        if stored.size == length {
-            return Ok(());
-        }
-        let context = format!("{name}/{key}: sent {length} bytes, the storage shows {}", stored.size);
-        Err(Failure::new(Stage::Upload, Kind::UploadUnverified, context))
     }
 
     /// The storage's error as a failure, after a probe where the error alone does not tell what it is about.
