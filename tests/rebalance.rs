@@ -286,7 +286,7 @@ async fn restart(test: &str, exactly_once: bool) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let mut broker = Apache::start_in(folder.path(), &[]).unwrap();
+    let mut broker = Apache::start_in(folder.path()).unwrap();
     let mut storm = Storm::set(test, &broker, &[("KAFKA_EXACTLY_ONCE", &exactly_once.to_string())]).await;
     let workers = [storm.scene.worker(), storm.scene.worker()];
     let mut expected = 0;
@@ -300,7 +300,7 @@ async fn restart(test: &str, exactly_once: bool) {
             false => drop(broker),
             true => broker.kill().unwrap(),
         }
-        broker = Apache::start_in(folder.path(), &[]).unwrap();
+        broker = Apache::start_in(folder.path()).unwrap();
         storm.scene.client.wait_for_no_lag(PARTITIONS).await;
         storm.note(false).await;
     }

@@ -26,10 +26,6 @@ const CALM: &str = "calm";
 const SLOW: u64 = 400;
 /// A stalled request costs a worker its time-out, and another one with the same luck as much again.
 const STALLS_MAX: usize = 2;
-/// A broker on its own that was killed has no leaders for a few seconds after its start, until its old session has ended.
-/// Apache Kafka 4.3.1 takes a transaction that times out just then for ended without telling its partitions, whose readers
-/// wait for ever. So it looks for such transactions later than in other tests; by default it is every 10 s.
-const BROKER: [&str; 1] = ["transaction.abort.timed.out.transaction.cleanup.interval.ms=6000"];
 /// How long nothing may change before a proof is given up.
 const PATIENCE: Duration = Duration::from_secs(150);
 
@@ -243,7 +239,7 @@ impl Broker {
     pub fn start(folder: &Path) -> Broker {
         std::fs::create_dir_all(folder).expect("a folder for the broker");
         let folder = &folder.join("broker");
-        let apache = Apache::start_in(folder, &BROKER).expect("Apache Kafka: it needs java and mvn");
+        let apache = Apache::start_in(folder).expect("Apache Kafka: it needs java and mvn");
         let (bootstrap, folder) = (apache.bootstrap.clone(), folder.to_owned());
         Broker { bootstrap, folder, apache: Some(apache), trouble: None }
     }
@@ -267,7 +263,7 @@ impl Broker {
         self.trouble = Some(tokio::task::spawn_blocking(move || match trouble {
             Trouble::Restart => {
                 apache.kill()?;
-                Apache::start_in(&folder, &BROKER)
+                Apache::start_in(&folder)
             }
             Trouble::Freeze(millis) => {
                 apache.signal("STOP")?;
