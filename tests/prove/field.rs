@@ -228,7 +228,15 @@ pub struct Broker {
     pub bootstrap: String,
     folder: PathBuf,
     apache: Option<Apache>,
-    trouble: Option<tokio::task::JoinHandle<Result<Apache, String>>>,
+    course: Option<Course>,
+}
+
+/// What a broker in trouble goes through.
+enum Course {
+    /// It is killed, and starts again.
+    Restart(tokio::task::JoinHandle<Result<Apache, String>>),
+    /// It does not answer before then.
+    Frozen(Instant),
 }
 
 impl Broker {
@@ -241,7 +249,7 @@ impl Broker {
         let folder = &folder.join("broker");
         let apache = Apache::start_in(folder).expect("Apache Kafka: it needs java and mvn");
         let (bootstrap, folder) = (apache.bootstrap.clone(), folder.to_owned());
-        Broker { bootstrap, folder, apache: Some(apache), trouble: None }
+        Broker { bootstrap, folder, apache: Some(apache), course: None }
     }
 
     /// Whether it is in trouble. Looks whether that is over.
@@ -249,28 +257,40 @@ impl Broker {
     /// # Panics
     /// When it does not come back.
     pub async fn is_in_trouble(&mut self) -> bool {
-        if let Some(trouble) = self.trouble.take_if(|trouble| trouble.is_finished()) {
-            let back = trouble.await.expect("no panic");
-            self.apache = Some(back.expect("the broker should come back"));
+        match self.course.take() {
+            None => {}
+            Some(Course::Restart(back)) if back.is_finished() => {
+                let back = back.await.expect("no panic");
+                self.apache = Some(back.expect("the broker should come back"));
+            }
+            Some(Course::Frozen(until)) if until <= Instant::now() => self.signal("CONT"),
+            course => self.course = course,
         }
-        self.trouble.is_some()
+        self.course.is_some()
     }
 
     /// Something happens to it, beside everything else.
+    ///
+    /// # Panics
+    /// When it cannot be stopped.
     pub fn meet(&mut self, trouble: Trouble) {
-        let Some(apache) = self.apache.take() else { return };
-        let folder = self.folder.clone();
-        self.trouble = Some(tokio::task::spawn_blocking(move || match trouble {
+        match trouble {
             Trouble::Restart => {
-                apache.kill()?;
-                Apache::start_in(&folder)
+                let (Some(apache), folder) = (self.apache.take(), self.folder.clone()) else { return };
+                self.course = Some(Course::Restart(tokio::task::spawn_blocking(move || {
+                    apache.kill()?;
+                    Apache::start_in(&folder)
+                })));
             }
             Trouble::Freeze(millis) => {
-                apache.signal("STOP")?;
-                std::thread::sleep(Duration::from_millis(millis));
-                apache.signal("CONT")?;
-                Ok(apache)
+                self.signal("STOP");
+                self.course = Some(Course::Frozen(Instant::now() + Duration::from_millis(millis)));
             }
-        }));
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let apache = self.apache.as_ref().expect("a broker that is not just starting again");
+        apache.signal(name).expect("a broker of the proof's own");
     }
 }
