@@ -49,6 +49,22 @@ fn every_file_says_what_it_promises_and_is_short_enough_to_read() {
     complain(&broken);
 }
 
+/// A test that sleeps is slow where nothing is wrong, and fails where a machine is busy: it waits for a condition, with a
+/// deadline (`kit::eventually`).
+#[test]
+fn no_test_sleeps() {
+    let mut broken = Vec::new();
+    for (path, text) in sources() {
+        let is_test =
+            path.components().any(|part| ["tests", "tests.rs"].iter().any(|name| part.as_os_str() == *name));
+        // In two pieces, since this file is a test, too.
+        let sleeps =
+            text.lines().enumerate().filter(|(_, line)| is_test && line.contains(concat!("sleep", "(")));
+        broken.extend(sleeps.map(|(at, line)| format!("{}:{}: {}", path.display(), at + 1, line.trim())));
+    }
+    complain(&broken);
+}
+
 /// Who may use what: module (a prefix of its path) → words that must not occur in its code.
 #[test]
 fn dependencies_point_one_way() {
