@@ -91,7 +91,9 @@ impl Columns {
     /// Sets the bounds, which bytes do not have: they may have been written with larger ones.
     pub(crate) fn bound(&mut self, exact_bytes_max: usize, sketch_bytes_max: usize) {
         (self.exact_bytes_max, self.sketch_bytes_max) = (exact_bytes_max, sketch_bytes_max);
-        self.resize();
+        self.sizes = SketchSizes::for_columns(self.columns.len(), sketch_bytes_max);
+        // In any case: forged ones may be larger than all that we write.
+        self.shrink();
         self.exact_bytes = self.exact_bytes();
         while self.exact_bytes > self.exact_bytes_max {
             self.fold_largest(0);
@@ -162,10 +164,14 @@ impl Columns {
         let sizes = SketchSizes::for_columns(self.columns.len(), self.sketch_bytes_max);
         if sizes != self.sizes {
             self.sizes = sizes;
-            for column in &mut self.columns {
-                if let State::Estimated(sketches) = &mut column.state {
-                    sketches.shrink(&sizes);
-                }
+            self.shrink();
+        }
+    }
+
+    fn shrink(&mut self) {
+        for column in &mut self.columns {
+            if let State::Estimated(sketches) = &mut column.state {
+                sketches.shrink(&self.sizes);
             }
         }
     }
@@ -393,4 +399,31 @@ fn distinct((value, error): (u64, f64), count: u64) -> Distinct {
 /// An estimate without an error is no estimate.
 fn precision(error: f64) -> Precision {
     if error == 0.0 { KNOWN } else { Precision { exact: false, error: Some(error) } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes of a partial may hold sketches of any size.
+    #[test]
+    fn sketches_that_are_larger_than_all_of_ours_shrink_to_the_bound() {
+        let written = |sizes: SketchSizes| {
+            let mut columns = Columns { sizes, ..Columns::new(1, Syntax::Field, 0, usize::MAX) };
+            for number in 0..50_000 {
+                columns.add(0, Word::new(format!("{number}").as_bytes()), 1);
+            }
+            // Bytes do not tell for which sizes they were made.
+            columns.sizes = SketchSizes::default();
+            columns.bound(0, usize::MAX);
+            let mut bytes = Vec::new();
+            let done = ciborium::into_writer(&columns, &mut bytes);
+            assert!(done.is_ok());
+            bytes.len()
+        };
+        let ours = SketchSizes::default();
+        let (large, known) =
+            (written(SketchSizes { distinct_lg: 18, quantiles_k: 1 << 15, ..ours }), written(ours));
+        assert!(large < known * 5 / 4, "{large} {known}");
+    }
 }
