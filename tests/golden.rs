@@ -2,14 +2,14 @@
 //!
 //! `datasets/golden` holds pairs: a file, and what `read_csv` or `json_normalize`, and `describe`, make of it
 //! (datasets/golden.py wrote it; logs and texts it takes apart by itself); `target/generated` holds a thousand more CSV
-//! files, made from a seed (datasets/many.py). Every file goes three ways: whole, in small pieces, and gzipped; all must
-//! agree with each other exactly and with pandas to 1e-9.
+//! files, made from a seed (datasets/many.py). Every file goes four ways: whole, in small pieces, gzipped, and by a
+//! partial that is written down; all must agree with each other exactly and with pandas to 1e-9.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use parsers::{ColumnType, Compression, Error, Format, Limits, Summary, decoder};
+use parsers::{ColumnType, Compression, Error, Format, Limits, Partial, Summary, decoder};
 use serde_json::Value;
 
 fn datasets() -> PathBuf {
@@ -17,11 +17,26 @@ fn datasets() -> PathBuf {
 }
 
 fn read(name: &str, bytes: &[u8], piece: usize) -> Result<Summary, Error> {
-    let mut decoder = decoder(name, &Limits::default());
+    partial(name, bytes, piece, &Limits::default()).map(Partial::finish)
+}
+
+fn partial(name: &str, bytes: &[u8], piece: usize, limits: &Limits) -> Result<Partial, Error> {
+    let mut decoder = decoder(name, limits);
     for bytes in bytes.chunks(piece) {
         decoder.feed(bytes)?;
     }
-    decoder.finish()
+    decoder.partial()
+}
+
+/// What every format has counted adds up, in tables and in sketches: its partial is believed when it is read again.
+fn comes_back_from_its_bytes(name: &str, bytes: &[u8]) {
+    let estimated = Limits { exact_bytes_max: 0, ..Limits::default() };
+    for limits in [Limits::default(), estimated] {
+        let before = partial(name, bytes, usize::MAX, &limits).unwrap();
+        let after = Partial::from_bytes(&before.to_bytes(), &limits);
+        let after = after.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(after.finish(), before.finish(), "{name}: its partial has changed");
+    }
 }
 
 /// Single bytes, unless that would take too long.
@@ -35,13 +50,14 @@ fn gzipped(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// The summary of a file, after checking that all three routes give it.
+/// The summary of a file, after checking that all routes give it.
 fn summary(name: &str, bytes: &[u8]) -> Result<Summary, Error> {
     let whole = read(name, bytes, usize::MAX);
     let pieces = read(name, bytes, small_piece(bytes));
     assert_eq!(pieces, whole, "{name}: pieces and whole differ");
     let Ok(whole) = whole else { return whole };
     assert_eq!(pieces.unwrap().to_json(), whole.to_json(), "{name}: the JSON differs");
+    comes_back_from_its_bytes(name, bytes);
     if whole.compression == Compression::None {
         let mut unpacked = read(name, &gzipped(bytes), usize::MAX).unwrap();
         assert_eq!(unpacked.compression, Compression::Gzip);
