@@ -386,16 +386,7 @@ async fn config_check_names_the_right_that_is_missing() {
         return;
     };
     let scene = Scene::set("rights", broker).await;
-    let variables = with(
-        scene.variables.clone(),
-        &[
-            ("KAFKA_BOOTSTRAP_SERVERS", &secure.bootstrap),
-            ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL"),
-            ("KAFKA_SSL_CA_LOCATION", &secure.ca),
-            ("KAFKA_SASL_USERNAME", &secure.user),
-            ("KAFKA_SASL_PASSWORD", &secure.password),
-        ],
-    );
+    let variables = with(scene.variables.clone(), &secure.variables());
     let good = pipeline(&["config", "check"], &variables).await;
     assert!(good.contains("may be written") && good.contains("may be joined"), "{good}");
 
@@ -406,16 +397,12 @@ async fn config_check_names_the_right_that_is_missing() {
     assert_eq!(ended(&["tasks", "file"], &wrong).await.0, Some(1), "and not after a minute of trying");
 
     // Reading is left to the user, so a check that takes any right for all of them would pass.
-    let user = format!("User:{}", secure.user);
+    let user = secure.principal();
     let rule = ["--allow-principal", &user, "--operation", "Read", "--topic", &scene.topics.results];
     let somebody =
         ["--allow-principal", "User:somebody", "--operation", "Read", "--group", &scene.topics.group];
     for rule in [rule, somebody] {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/kafka");
-        let mut acls = std::process::Command::new(script);
-        acls.args(["tool", "acls", "--bootstrap-server", &broker.bootstrap, "--add"]).args(rule);
-        let output = acls.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        broker.add_rule(&rule);
     }
     let (code, printed) = ended(&["config", "check"], &variables).await;
     assert_eq!(code, Some(1));

@@ -181,6 +181,57 @@ async fn exactly_once_a_killed_process_repeats_no_result() {
     assert_eq!(scene.client.results().len(), TASKS, "also not behind our back");
 }
 
+/// Who sets nothing has it where the broker allows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn exactly_once_is_the_default() {
+    let Some(broker) = apache() else { return };
+    let mut scene = Scene::set("default", broker, 1).await;
+    scene.variables.retain(|(name, _)| name != "KAFKA_EXACTLY_ONCE");
+    let worker = scene.worker();
+    scene.client.wait_for_results(1).await;
+    scene.send(1..2).await;
+    scene.client.wait_for_results(2).await;
+    assert_eq!(worker.events("worker started")[0]["exactly_once"], true, "{:?}", worker.lines());
+    stop(worker).await;
+    // Behind the first result lies the marker that made it visible.
+    let results = scene.client.read(&scene.client.topics().results);
+    assert!(results[1].0.offset.0 > results[0].0.offset.next().0, "{results:?}");
+}
+
+/// A broker that does not let a worker make transactions: it is told, and results come all the same. Who asked for
+/// transactions gets no other promise instead.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_right_to_transactions_results_are_published_at_least_once() {
+    let Some((broker, secure)) = apache().and_then(|broker| Some((broker, broker.secure.as_ref()?))) else {
+        return;
+    };
+    let mut scene = Scene::set("no-right", broker, 1).await;
+    let (principal, group) = (secure.principal(), scene.client.topics().group.clone());
+    let names = ["--transactional-id", &group, "--resource-pattern-type", "prefixed"];
+    broker.add_rule(&[&["--deny-principal", &principal, "--operation", "Write"], &names[..]].concat());
+    scene.variables = with(scene.variables, &secure.variables());
+    let asked = with(scene.variables.clone(), &[("KAFKA_EXACTLY_ONCE", "true")]);
+    let mut worker = Program::start(&["run"], &asked);
+    let status = worker.wait().await;
+    assert_eq!(status.code(), Some(1));
+    let said = worker.all_lines().join("\n");
+    assert!(said.contains("grant this user Write and Describe on the transactional ids"), "{said}");
+    assert!(scene.client.results().is_empty());
+
+    scene.variables.retain(|(name, _)| name != "KAFKA_EXACTLY_ONCE");
+    let mut check = Program::start(&["config", "check"], &scene.variables);
+    assert!(check.wait().await.success());
+    let said = check.all_lines().join("\n");
+    assert!(said.contains("cannot be made, so results at least once: "), "{said}");
+    let worker = scene.worker();
+    scene.client.wait_for_results(1).await;
+    scene.client.wait_for_no_lag(PARTITIONS).await;
+    let told = worker.events("no transactions");
+    assert!(told[0]["error"].as_str().is_some_and(|error| error.contains("transactional ids")), "{told:?}");
+    assert_eq!(worker.events("worker started")[0]["exactly_once"], false);
+    stop(worker).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_have_results_and_are_committed() {
     let Some(broker) = apache() else { return };

@@ -22,6 +22,7 @@ mod extent;
 mod frequent;
 mod hash;
 mod kinds;
+mod lanes;
 mod moments;
 mod quantiles;
 mod sketches;

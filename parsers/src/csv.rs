@@ -18,7 +18,6 @@ mod write;
 #[cfg(feature = "columnar")]
 pub(crate) use self::header::unique as unique_names;
 pub use self::write::CsvRows;
-use crate::both::both;
 use crate::csv::batch::{Batch, Found};
 use crate::csv::dialect::Dialect;
 use crate::csv::records::Records;
@@ -76,9 +75,7 @@ impl CsvDecoder {
         let CsvDecoder { records, batch, scanned, table, .. } = self;
         let found = match (records.between(), records::Sink::width(table)) {
             (Some(place), Some(width)) if table.is_begun() => {
-                let (found, taken) = both(|| batch.scan(width, place), || table.batch(scanned));
-                taken?;
-                found
+                table.batch(scanned, || batch.scan(width, place))?
             }
             _ => Found::NoRecord,
         };
@@ -114,7 +111,7 @@ impl Decode for CsvDecoder {
         while !self.batch.rest().is_empty() {
             self.read_batch()?;
         }
-        self.table.batch(&self.scanned)?;
+        self.table.batch(&self.scanned, || ())?;
         self.records.finish(&mut self.table)?;
         let Dialect { marks, header, skipped_lines, .. } = self.dialect;
         let dialect = summary::Dialect {

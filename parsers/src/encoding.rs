@@ -113,7 +113,7 @@ fn marked(head: &[u8]) -> Option<Result<Encoding, Error>> {
 
 /// Whether these bytes are UTF-8, a character that is cut off at the end aside.
 pub(crate) fn is_utf8(bytes: &[u8]) -> bool {
-    str::from_utf8(bytes).map_or_else(|error| error.error_len().is_none(), |_| true)
+    simdutf8::compat::from_utf8(bytes).map_or_else(|error| error.error_len().is_none(), |_| true)
 }
 
 /// The kind of UTF-16 that bytes without a mark are.

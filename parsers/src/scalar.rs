@@ -164,6 +164,54 @@ fn is_null(token: &[u8]) -> bool {
 
 /// A number in pandas' syntax: blanks around it are tolerated, blanks inside are not.
 fn number(token: &[u8]) -> Option<Scalar> {
+    plain_number(token).or_else(|| any_number(token))
+}
+
+/// A number as most are written: up to fifteen digits with a point among them, or up to sixteen.
+fn plain_number(token: &[u8]) -> Option<Scalar> {
+    let (negative, text) = match token {
+        [b'-', rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    match text {
+        [b'0', b'0'..=b'9', ..] => return None,
+        [b'0'..=b'9', ..] => {}
+        _ => return None,
+    }
+    let (digits, places) = digits(text)?;
+    Some(match places {
+        None if negative => Scalar::Int(-(digits as i64)),
+        None => Scalar::Int(digits as i64),
+        Some(places) => {
+            let value = digits as f64 / TENS[places];
+            Scalar::Float(if negative { -value } else { value })
+        }
+    })
+}
+
+/// The powers of ten that are exact as floats, as far as whole numbers of so many digits are, too: then one division rounds
+/// once, as a whole parser would (W. D. Clinger, "How to read floating point numbers accurately", 1990).
+const TENS: [f64; 16] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
+/// Digits as a number, and how many of them are behind a point, if there is one.
+#[inline]
+fn digits(text: &[u8]) -> Option<(u64, Option<usize>)> {
+    if text.len() > TENS.len() {
+        return None;
+    }
+    let (mut digits, mut point) = (0u64, None);
+    for (at, &byte) in text.iter().enumerate() {
+        match byte.wrapping_sub(b'0') {
+            digit @ 0..=9 => digits = digits.wrapping_mul(10).wrapping_add(u64::from(digit)),
+            _ if byte == b'.' && point.is_none() => point = Some(at),
+            _ => return None,
+        }
+    }
+    Some((digits, point.map(|at| text.len() - 1 - at)))
+}
+
+fn any_number(token: &[u8]) -> Option<Scalar> {
     let text = trim(token);
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -182,33 +230,12 @@ fn number(token: &[u8]) -> Option<Scalar> {
     if !digits.iter().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')) {
         return None;
     }
-    if let Some(value) = decimal_fraction(digits) {
+    if let Some((digits, Some(places))) = self::digits(digits) {
+        let value = digits as f64 / TENS[places];
         return Some(Scalar::Float(if negative { -value } else { value }));
     }
     let value: f64 = str::from_utf8(text).ok()?.parse().ok()?;
     Some(Scalar::Float(value))
-}
-
-/// Digits with one point among them, when they and the power of ten are exact as floats: then one division rounds once,
-/// as a whole parser would (W. D. Clinger, "How to read floating point numbers accurately", 1990).
-fn decimal_fraction(text: &[u8]) -> Option<f64> {
-    const TENS: [f64; 16] =
-        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
-    if text.len() > TENS.len() {
-        return None;
-    }
-    let (mut digits, mut places) = (0u64, None);
-    for &byte in text {
-        match (byte, places) {
-            (b'0'..=b'9', _) => {
-                digits = digits * 10 + u64::from(byte - b'0');
-                places = places.map(|places| places + 1);
-            }
-            (b'.', None) => places = Some(0usize),
-            _ => return None,
-        }
-    }
-    Some(digits as f64 / TENS.get(places?)?)
 }
 
 fn integer(negative: bool, digits: &[u8]) -> Scalar {

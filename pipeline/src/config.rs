@@ -73,8 +73,8 @@ pub struct Kafka {
     pub max_poll_interval: Duration,
     /// `KAFKA_ENABLE_PRODUCER`: whether results are published.
     pub enable_producer: bool,
-    /// `KAFKA_EXACTLY_ONCE`: results and offsets are committed in one transaction.
-    pub exactly_once: bool,
+    /// `KAFKA_EXACTLY_ONCE`: whether results and offsets are committed in one transaction.
+    pub exactly_once: ExactlyOnce,
     /// TLS and SASL.
     pub security: Security,
     /// Further options of librdkafka, `KAFKA_LIBRDKAFKA_…`: name → value. They win over our own choices.
@@ -120,6 +120,18 @@ macro_rules! closed_set {
             }
         }
     };
+}
+
+closed_set! {
+    /// Whether results and the offsets that they finish are committed in one transaction.
+    ExactlyOnce {
+        /// Where the brokers let this user make transactions; else results are published at least once.
+        Auto = "auto",
+        /// In any case: a worker that cannot stops.
+        Always = "true",
+        /// Never.
+        Never = "false",
+    }
 }
 
 closed_set! {

@@ -37,8 +37,15 @@ macro_rules! event {
 
 /// The worker begins.
 #[track_caller]
-pub fn worker_started(group: &str, topic: &str, pool_size: usize) {
-    event!(info, "run", "worker started", group, topic, pool_size);
+pub fn worker_started(group: &str, topic: &str, pool_size: usize, exactly_once: bool) {
+    event!(info, "run", "worker started", group, topic, pool_size, exactly_once);
+}
+
+/// The brokers do not let this worker make transactions.
+#[track_caller]
+pub fn transactions_impossible(failure: &Failure) {
+    let advice = "results are published at least once; with KAFKA_EXACTLY_ONCE=false this is not tried";
+    event!(warn, "run", "no transactions", error = failure.chain(), advice);
 }
 
 /// A name in the settings that nothing reads.

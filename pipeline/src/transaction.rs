@@ -1,4 +1,5 @@
-//! Transactions: results, and the offsets that they finish, in one step. For `KAFKA_EXACTLY_ONCE=true`.
+//! Transactions: results, and the offsets that they finish, in one step. Unless `KAFKA_EXACTLY_ONCE=false`, where the
+//! brokers can.
 //!
 //! Promises:
 //!
@@ -9,7 +10,8 @@
 //! - a transaction is opened only for what is there: results, and what is said of a partition before work on it may begin
 //!   or when its owner goes; while one is under way the next ones gather;
 //! - a step that may be tried again is; a transaction that must be given up is, and its results go into the next one;
-//!   when nothing helps, every result has the reason, and the worker stops.
+//!   when nothing helps, every result has the reason, and the worker stops;
+//! - a step that never returns ends the worker as well.
 //!
 //! A worker that lost its partition cannot commit: whom the group knows ([`Transactions::members`]) is asked **before** it
 //! is looked up that the tasks are still this worker's. Who loses them later is refused by the broker, and whoever gets
@@ -17,14 +19,15 @@
 //!
 //! Never: an object. It was uploaded before, to a key that a repeat overwrites.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::commit::{Checkpoint, Generation, Standing};
 use crate::config::WorkerType;
@@ -33,7 +36,7 @@ use crate::failure::{Failure, Kind, Stage};
 use crate::message::Message;
 use crate::path::{Job, Outcome, Work};
 use crate::publish::Notice;
-use crate::source::{Ahead, Intake};
+use crate::source::{Ahead, Intake, Source};
 use crate::task::{Partition, Position};
 use crate::telemetry;
 
@@ -41,6 +44,9 @@ pub mod kafka;
 
 /// How long a broker is left alone after it refused something.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Longer than any step of a client that keeps to its timeouts. librdkafka waits without an end when it loses its question
+/// for the group's coordinator (confluentinc/librdkafka#5456, #5511); nothing in the process can make it return.
+const CALL_MAX: Duration = Duration::from_secs(60);
 /// How often it is looked whether something waits for a commit without a result: a task that may only begin when that is
 /// said.
 const LOOK: Duration = Duration::from_millis(20);
@@ -145,27 +151,76 @@ impl Request {
     }
 }
 
-/// Starts the thread that makes transactions. It ends when the stage is dropped. `interval`: how often it is looked
-/// whether there is something to commit without a result.
+/// Since when the client is in a step.
+#[derive(Clone, Default)]
+struct Call(Arc<Mutex<Option<Instant>>>);
+
+impl Call {
+    fn set(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    fn is_longer_than(&self, most: Duration) -> bool {
+        let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_some_and(|since| since.elapsed() > most)
+    }
+
+    /// The end of a source, which comes early when a step takes longer than this.
+    fn or_end(self, mut ended: Ended, most: Duration) -> Ended {
+        let (told, either) = oneshot::channel();
+        tokio::spawn(async move {
+            let outcome = loop {
+                match timeout(most / 4, &mut ended).await {
+                    Ok(outcome) => break outcome,
+                    Err(_) if self.is_longer_than(most) => {
+                        let context = "a call of the Kafka client for a transaction does not return; restart the worker, \
+                                       nothing is lost or doubled";
+                        break Ok(Err(Failure::new(Stage::Publish, Kind::BrokerRefused, context)));
+                    }
+                    Err(_) => {}
+                }
+            };
+            // A source that died says nothing, and neither does this.
+            if let Ok(outcome) = outcome {
+                let _ = told.send(outcome);
+            }
+        });
+        either
+    }
+}
+
+type Ended = oneshot::Receiver<Result<(), Failure>>;
+
+/// Starts the thread that makes transactions for a source. It ends when the stage is dropped. `interval`: how often it is
+/// looked whether there is something to commit without a result. When a step never returns, the source ends with that.
 ///
 /// # Errors
 /// When the thread cannot be started.
 pub fn open<T: Transactions>(
     transactions: T,
-    intake: Arc<Intake>,
+    source: Source,
     worker_type: WorkerType,
     interval: Duration,
-) -> Result<Publish, Failure> {
+) -> Result<(Source, Publish), Failure> {
     let (requests, received) = channel();
-    let desk =
-        Desk { transactions, intake, requests: received, waiting: Vec::new(), left: false, pause: PAUSE };
+    let call = Call::default();
+    let desk = Desk {
+        transactions,
+        intake: Arc::clone(&source.intake),
+        requests: received,
+        waiting: Vec::new(),
+        left: false,
+        pause: PAUSE,
+        call: call.clone(),
+    };
     std::thread::Builder::new().name("kafka-results".to_owned()).spawn(move || desk.run(interval)).map_err(
         |error| {
             Failure::new(Stage::Publish, Kind::Misconfigured, "could not start the thread of transactions")
                 .because(error)
         },
     )?;
-    Ok(Publish { requests, worker_type, worker: dead_letter::worker().into() })
+    let ended = call.or_end(source.ended, CALL_MAX);
+    Ok((Source { ended, ..source }, Publish { requests, worker_type, worker: dead_letter::worker().into() }))
 }
 
 impl Work<Outcome, ()> for Publish {
@@ -203,6 +258,7 @@ struct Desk<T> {
     /// The stage is gone: nobody waits for anything.
     left: bool,
     pause: Duration,
+    call: Call,
 }
 
 impl<T: Transactions> Desk<T> {
@@ -320,7 +376,10 @@ impl<T: Transactions> Desk<T> {
     /// One step, as often as it may be tried, and there is a group to commit for.
     fn step(&mut self, mut step: impl FnMut(&mut T) -> Result<(), Refused>) -> Result<(), Refused> {
         loop {
-            match step(&mut self.transactions) {
+            self.call.set(Some(Instant::now()));
+            let done = step(&mut self.transactions);
+            self.call.set(None);
+            match done {
                 Err(Refused { course: Course::Again, failure }) => {
                     telemetry::transaction_delayed(&failure);
                     self.gather();

@@ -77,14 +77,15 @@ async fn run_unheard(config: &Config, shutdown: impl Future<Output = ()>) -> Res
     if kafka.enable_producer {
         demand_topics(kafka, &[&kafka.result_topic, &kafka.dlq_topic]).await?;
     }
-    let (source, publish) = connect(kafka, worker).await?;
+    let exactly_once = is_exactly_once(kafka).await?;
+    let (source, publish) = connect(kafka, worker, exactly_once).await?;
     let defaults = Defaults {
         source_bucket: config.storage.source_bucket.clone(),
         dest_bucket: config.storage.dest_bucket.clone(),
     };
     let (publish, keep) = Keep::around(publish, &worker.keep, &storage);
     let stages = stages(worker, defaults, storage, publish)?;
-    telemetry::worker_started(&kafka.group_id, &kafka.topic_tasks, worker.pool_size);
+    telemetry::worker_started(&kafka.group_id, &kafka.topic_tasks, worker.pool_size, exactly_once);
     let report = drive(source, stages, worker, shutdown).await;
     if let Some(keep) = keep {
         keep.end().await;
@@ -92,7 +93,16 @@ async fn run_unheard(config: &Config, shutdown: impl Future<Output = ()>) -> Res
     report
 }
 
-/// Joins the group, and connects the stage that publishes. Together, since with `KAFKA_EXACTLY_ONCE` the one commits what
+/// Whether results are published in transactions: see [`transaction::kafka::is_chosen`].
+async fn is_exactly_once(kafka: &Kafka) -> Result<bool, Failure> {
+    let kafka = kafka.clone();
+    let chosen = tokio::task::spawn_blocking(move || transaction::kafka::is_chosen(&kafka)).await;
+    chosen.map_err(|error| {
+        Failure::new(Stage::Publish, Kind::Panicked, "the try of a transaction panicked").because(error)
+    })
+}
+
+/// Joins the group, and connects the stage that publishes. Together, since for results exactly once the one commits what
 /// the other finishes.
 ///
 /// # Errors
@@ -100,12 +110,12 @@ async fn run_unheard(config: &Config, shutdown: impl Future<Output = ()>) -> Res
 pub async fn connect(
     kafka: &Kafka,
     worker: &Worker,
+    exactly_once: bool,
 ) -> Result<(Source, Arc<dyn Work<Outcome, ()>>), Failure> {
     let (bounds, revoke_timeout) = (intake_bounds(worker), worker.revoke_timeout);
-    if kafka.exactly_once {
+    if exactly_once {
         let (source, membership) = source::kafka::open_uncommitting(kafka, bounds, revoke_timeout).await?;
-        let intake = Arc::clone(&source.intake);
-        let publish = transaction::kafka::publish(kafka, worker.worker_type, intake, membership)?;
+        let (source, publish) = transaction::kafka::publish(kafka, worker.worker_type, source, membership)?;
         return Ok((source, Arc::new(publish)));
     }
     let publish: Arc<dyn Work<Outcome, ()>> = match kafka.enable_producer {

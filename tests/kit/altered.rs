@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use pipeline::config::{Config, WorkerType};
+use pipeline::config::{Config, ExactlyOnce, WorkerType};
 use pipeline::path::{Defaults, Outcome, Stages, Work};
 use pipeline::source::{self, Source};
 use pipeline::storage::Storage;
@@ -31,15 +31,15 @@ pub async fn run<T: Transactions>(
     let mut terminate = signal(SignalKind::terminate())?;
     let defaults =
         Defaults { source_bucket: storage.source_bucket.clone(), dest_bucket: storage.dest_bucket.clone() };
-    let (source, publish): (_, Arc<dyn Work<Outcome, ()>>) = if kafka.exactly_once {
+    let (source, publish): (_, Arc<dyn Work<Outcome, ()>>) = if kafka.exactly_once == ExactlyOnce::Always {
         let (bounds, revoke_timeout) = (worker::intake_bounds(worker), worker.revoke_timeout);
         let (source, membership) = source::kafka::open_uncommitting(kafka, bounds, revoke_timeout).await?;
         let transactions = wrap(KafkaTransactions::new(kafka, membership)?);
-        let intake = Arc::clone(&source.intake);
-        let publish = transaction::open(transactions, intake, worker.worker_type, kafka.commit_interval)?;
+        let (source, publish) =
+            transaction::open(transactions, source, worker.worker_type, kafka.commit_interval)?;
         (source, Arc::new(publish))
     } else {
-        worker::connect(kafka, worker).await?
+        worker::connect(kafka, worker, false).await?
     };
     let stages = worker::stages(worker, defaults, Storage::new(storage)?, publish)?;
     let (source, stages) = alter(config, source, Arc::unwrap_or_clone(stages))?;

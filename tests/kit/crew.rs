@@ -124,9 +124,9 @@ impl Crew {
         let opened = open_uncommitting(kafka, intake_bounds(worker), worker.revoke_timeout);
         let (source, membership) = opened.await.expect("a consumer");
         let transactions = wrap(KafkaTransactions::new(kafka, membership).expect("a producer"));
-        let intake = Arc::clone(&source.intake);
-        let publish = transaction::open(transactions, intake, worker.worker_type, kafka.commit_interval);
-        self.start(source, Arc::new(publish.expect("a thread")))
+        let opened = transaction::open(transactions, source, worker.worker_type, kafka.commit_interval);
+        let (source, publish) = opened.expect("a thread");
+        self.start(source, Arc::new(publish))
     }
 
     /// Starts a worker on a source and with a stage that publishes.

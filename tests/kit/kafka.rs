@@ -28,6 +28,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use serde_json::Value;
 
+mod access;
 mod gaps;
 mod group;
 mod trouble;
@@ -154,6 +155,12 @@ pub fn mock(topics: &Topics, partitions: i32) -> MockCluster<'static, DefaultPro
 pub fn refuse_commits(cluster: &MockCluster<'_, DefaultProducerContext>, count: usize) {
     let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
     cluster.request_errors(RDKafkaApiKey::OffsetCommit, &vec![refusal; count]);
+}
+
+/// The next `count` questions for the coordinator of a group or of transactions are refused.
+pub fn refuse_coordinators(cluster: &MockCluster<'_, DefaultProducerContext>, count: usize) {
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE;
+    cluster.request_errors(RDKafkaApiKey::FindCoordinator, &vec![refusal; count]);
 }
 
 /// The next `count` questions for what was committed are refused in a way that the client does not repeat.
@@ -323,6 +330,11 @@ impl Client {
             }
         }
         messages
+    }
+
+    /// The names of the test.
+    pub fn topics(&self) -> &Topics {
+        &self.topics
     }
 
     /// Whether no transaction is open in a topic of one partition: readers of committed messages see it to its end.

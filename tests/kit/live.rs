@@ -27,6 +27,8 @@ pub fn variables(bootstrap: &str, topics: &Topics, server: &ObsServer) -> Vec<(S
         ("KAFKA_SESSION_TIMEOUT_MS", "6000"),
         ("KAFKA_HEARTBEAT_INTERVAL_MS", "300"),
         ("KAFKA_AUTO_COMMIT_INTERVAL_MS", "200"),
+        // The weaker promise, unless a test is about the other one.
+        ("KAFKA_EXACTLY_ONCE", "false"),
         ("OBS_SERVER", SERVICE),
         ("OBS_RESOLVE", &address),
         ("OBS_ACCESS_KEY", &access_key),

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use kit::broken::{self, Broken, Mishap, Trigger};
 use kit::kafka::{Client, Topics};
 use kit::proof::schedule::Boundary;
-use pipeline::config::{Config, Kafka};
+use pipeline::config::{Config, ExactlyOnce, Kafka};
 use pipeline::failure::Failure;
 use pipeline::path::{Job, Stages, Work};
 use pipeline::source::{self, Claim, Intake, Source};
@@ -127,6 +127,10 @@ impl Mortal {
         Arc::new(Stage { mortal: self, work })
     }
 
+    fn is_exactly_once(&self) -> bool {
+        self.kafka.exactly_once == ExactlyOnce::Always
+    }
+
     fn done(&self) {
         if self.death.is_now(self.at) {
             die();
@@ -134,12 +138,12 @@ impl Mortal {
         match self.at {
             Boundary::Upload => {
                 let within = [Boundary::Begin, Boundary::Send, Boundary::Offsets, Boundary::Close];
-                let at_commit = self.kafka.exactly_once.then_some(Boundary::Commit);
+                let at_commit = self.is_exactly_once().then_some(Boundary::Commit);
                 if within.into_iter().chain(at_commit).any(|at| self.death.is_now(at)) {
                     self.death.trigger.arm();
                 }
             }
-            Boundary::Publish if !self.kafka.exactly_once && self.death.is_now(Boundary::Commit) => {
+            Boundary::Publish if !self.is_exactly_once() && self.death.is_now(Boundary::Commit) => {
                 let (kafka, partitions) = (self.kafka.clone(), self.partitions);
                 std::thread::spawn(move || die_at_a_commit(&kafka, partitions));
             }

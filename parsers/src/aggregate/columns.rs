@@ -7,10 +7,10 @@
 
 use std::collections::HashMap;
 
-use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::exact::{self, KNOWN, finite};
+use crate::aggregate::lanes::Lanes;
 use crate::aggregate::tokens::Taken;
 use crate::aggregate::{Full, Sink, SketchSizes, Sketches, Tokens, Values, Word};
 use crate::scalar::Syntax;
@@ -52,6 +52,8 @@ pub struct Columns {
     exact_bytes: usize,
     #[serde(skip)]
     exact_bytes_max: usize,
+    #[serde(skip)]
+    lanes: Lanes,
 }
 
 impl Columns {
@@ -64,6 +66,7 @@ impl Columns {
             sketch_bytes_max,
             exact_bytes: 0,
             exact_bytes_max,
+            lanes: Lanes::default(),
         }
     }
 
@@ -131,19 +134,26 @@ impl Columns {
     /// Takes in a stretch of the file: `column` gives the values of each, in their order. Inside of a rayon pool the
     /// columns are shared out to its threads; the result is the same.
     pub fn add_batch<V: Values>(&mut self, column: impl Fn(usize) -> V + Sync) {
+        self.add_batch_beside(column, || ());
+    }
+
+    /// The same, beside something else that has nothing to do with the columns.
+    pub(crate) fn add_batch_beside<V: Values, R: Send>(
+        &mut self,
+        column: impl Fn(usize) -> V + Sync,
+        beside: impl FnOnce() -> R + Send,
+    ) -> R {
         // First each column by itself, with an equal share of the room: then no thread need know of another.
         let share = self.exact_bytes_max.saturating_sub(self.exact_bytes) / self.columns.len().max(1);
         let syntax = self.syntax;
-        let take = |(index, own): (usize, &mut Column)| own.take(syntax, column(index), share);
-        let taken: Vec<Taken> = match rayon::current_thread_index() {
-            Some(_) => self.columns.par_iter_mut().enumerate().map(take).collect(),
-            None => self.columns.iter_mut().enumerate().map(take).collect(),
-        };
+        let take = |index, own: &mut Column| own.take(syntax, column(index), share);
+        let (taken, beside) = self.lanes.all(&mut self.columns, take, beside);
         self.exact_bytes += taken.iter().map(|taken| taken.grown).sum::<usize>();
         // Then those for which that was not enough, one after another, with all the room there is.
         for (index, taken) in taken.into_iter().enumerate().filter(|(_, taken)| taken.is_full) {
             column(index).show(taken.values, &mut Rest { columns: self, index });
         }
+        beside
     }
 
     /// Counts nulls without a token in the column `index`.

@@ -2,7 +2,8 @@
 //!
 //! Promise: the count of the value returned is at most `error` off, and no other value is more frequent by
 //! more than `error`. Values longer than a limit are no candidates, so that memory stays bounded; their
-//! number is part of the error. Source: Anderson et al., "A high-performance algorithm for identifying frequent items
+//! number is part of the error. A value is known by its hash until it comes again: most of a column of different values
+//! never do, and are never copied. Source: Anderson et al., "A high-performance algorithm for identifying frequent items
 //! in data streams" (2017): when the table is full, the median count is taken off all of them.
 
 use serde::{Deserialize, Serialize};
@@ -16,8 +17,11 @@ type Candidate = SmallVec<[u8; 24]>;
 pub struct Frequent {
     /// By hash, with open addressing; a power of two of them, of which a quarter stays free.
     slots: Vec<Slot>,
+    /// Empty where only the hash is known.
     values: Vec<Candidate>,
     used: usize,
+    /// How many values are known.
+    named: usize,
     /// What was taken off the counts of all.
     taken_off: u64,
     candidate_bytes_max: usize,
@@ -50,6 +54,7 @@ impl Frequent {
             slots: vec![Slot::default(); slots],
             values: vec![Candidate::new(); slots],
             used: 0,
+            named: 0,
             taken_off: 0,
             candidate_bytes_max,
             passed_over: 0,
@@ -59,71 +64,93 @@ impl Frequent {
     /// Whether it is a table in which every search ends, of `count` values.
     pub(crate) fn is_sound(&self, count: u64) -> bool {
         let used = self.slots.iter().filter(|slot| slot.count > 0).count();
+        let named = self.values.iter().filter(|value| !value.is_empty()).count();
         let counts = self.slots.iter().map(|slot| slot.count).chain([self.taken_off, self.passed_over]);
         let sum = counts.fold(0u64, u64::saturating_add);
         self.slots.len().is_power_of_two()
             && self.slots.len() >= 4
             && self.values.len() == self.slots.len()
             && used == self.used
+            && named == self.named
             && used <= self.slots.len() / 4 * 3
             && sum <= count
     }
 
-    /// Takes in one value with its hash, `times` times.
+    /// Takes in one value with its hash, `times` times. No value is empty.
     #[inline]
     pub fn add(&mut self, hash: u64, value: &[u8], times: u64) {
         if value.len() > self.candidate_bytes_max {
             self.passed_over += times;
             return;
         }
+        // One is always known, so that there is an answer.
+        self.count(hash, value, times, times > 1 || self.named == 0);
+    }
+
+    /// Counts a value, which may be empty if nobody knows it. A new one is known at once, if that is `wanted`.
+    #[inline]
+    fn count(&mut self, hash: u64, value: &[u8], times: u64, wanted: bool) {
         let mask = self.slots.len() - 1;
         let mut at = hash as usize & mask;
         while self.slots[at].count > 0 {
-            if self.slots[at].hash == hash && *self.values[at] == *value {
-                self.slots[at].count += times;
-                return;
+            if self.slots[at].hash == hash {
+                let is_known = !self.values[at].is_empty();
+                if !is_known || value.is_empty() || *self.values[at] == *value {
+                    self.slots[at].count += times;
+                    if !is_known {
+                        self.name(at, value);
+                    }
+                    return;
+                }
             }
             at = (at + 1) & mask;
         }
-        self.put(at, hash, Candidate::from_slice(value), times);
+        self.slots[at] = Slot { hash, count: times };
+        self.used += 1;
+        if wanted {
+            self.name(at, value);
+        }
         if self.used > self.slots.len() / 4 * 3 {
             self.purge();
         }
     }
 
-    fn put(&mut self, at: usize, hash: u64, value: Candidate, count: u64) {
-        if count > 0 {
-            self.slots[at] = Slot { hash, count };
-            self.values[at] = value;
-            self.used += 1;
-        }
+    fn name(&mut self, at: usize, value: &[u8]) {
+        self.values[at] = Candidate::from_slice(value);
+        self.named += usize::from(!value.is_empty());
     }
 
     /// Takes the median off all counts, and so forgets at least half of the candidates.
     fn purge(&mut self) {
-        let mut counts: Vec<u64> =
-            self.slots.iter().map(|slot| slot.count).filter(|count| *count > 0).collect();
-        let middle = counts.len() / 2;
-        let (_, &mut median, _) = counts.select_nth_unstable(middle);
+        let ones = self.slots.iter().filter(|slot| slot.count == 1).count();
+        let median = if ones > self.used / 2 { 1 } else { self.median() };
         self.taken_off += median;
-        let slots = vec![Slot::default(); self.slots.len()];
-        let slots = std::mem::replace(&mut self.slots, slots);
-        let kept: Vec<(Slot, Candidate)> = slots
-            .iter()
-            .zip(&mut self.values)
+        let mut kept: Vec<(Slot, Candidate)> = Vec::new();
+        for (slot, value) in self.slots.iter_mut().zip(&mut self.values) {
+            let Slot { hash, count } = std::mem::take(slot);
             // Those that are forgotten give back their memory as well.
-            .map(|(slot, value)| (*slot, std::mem::take(value)))
-            .filter(|(slot, _)| slot.count > median)
-            .collect();
-        self.used = 0;
+            let value = if value.is_empty() { Candidate::new() } else { std::mem::take(value) };
+            if count > median {
+                kept.push((Slot { hash, count: count - median }, value));
+            }
+        }
+        self.used = kept.len();
+        self.named = kept.iter().filter(|(_, value)| !value.is_empty()).count();
         let mask = self.slots.len() - 1;
-        for (Slot { hash, count }, value) in kept {
-            let mut at = hash as usize & mask;
+        for (slot, value) in kept {
+            let mut at = slot.hash as usize & mask;
             while self.slots[at].count > 0 {
                 at = (at + 1) & mask;
             }
-            self.put(at, hash, value, count - median);
+            (self.slots[at], self.values[at]) = (slot, value);
         }
+    }
+
+    fn median(&self) -> u64 {
+        let mut counts: Vec<u64> =
+            self.slots.iter().map(|slot| slot.count).filter(|count| *count > 0).collect();
+        let middle = counts.len() / 2;
+        *counts.select_nth_unstable(middle).1
     }
 
     /// Goes on with at most so many slots, and values up to `candidate_bytes_max`.
@@ -137,8 +164,10 @@ impl Frequent {
         let mut candidates: Vec<(&Slot, &Candidate)> =
             self.slots.iter().zip(&self.values).filter(|(slot, _)| slot.count > 0).collect();
         // The most frequent first: they are to stay.
-        candidates.sort_by(|(a, x), (b, y)| b.count.cmp(&a.count).then_with(|| x.cmp(y)));
-        candidates.into_iter().for_each(|(slot, value)| small.add(slot.hash, value, slot.count));
+        candidates.sort_by(|(a, x), (b, y)| {
+            b.count.cmp(&a.count).then_with(|| x.cmp(y)).then_with(|| a.hash.cmp(&b.hash))
+        });
+        candidates.into_iter().for_each(|(slot, value)| small.take_in(slot, value));
         // What was taken off may have been theirs.
         let passed_over = if small.passed_over > 0 { small.passed_over + self.taken_off } else { 0 };
         small.passed_over = self.passed_over + passed_over;
@@ -151,19 +180,31 @@ impl Frequent {
         self.candidate_bytes_max = self.candidate_bytes_max.min(other.candidate_bytes_max);
         self.passed_over += other.passed_over;
         for (slot, value) in other.slots.iter().zip(&other.values).filter(|(slot, _)| slot.count > 0) {
-            self.add(slot.hash, value, slot.count);
+            self.take_in(slot, value);
         }
         self.taken_off += other.taken_off;
+    }
+
+    /// A candidate of another sketch.
+    fn take_in(&mut self, slot: &Slot, value: &Candidate) {
+        if value.len() > self.candidate_bytes_max {
+            self.passed_over += slot.count;
+        } else {
+            self.count(slot.hash, value, slot.count, true);
+        }
     }
 
     /// The most frequent value; of equals the smallest, so that the answer is one. `None` if no value stands
     /// out at all.
     pub fn finish(&self) -> Option<Top> {
-        let candidates = self.slots.iter().zip(&self.values).filter(|(slot, _)| slot.count > 0);
+        let candidates = self.slots.iter().zip(&self.values).filter(|(_, value)| !value.is_empty());
         let (slot, value) =
             candidates.max_by(|(a, x), (b, y)| a.count.cmp(&b.count).then_with(|| y.cmp(x)))?;
-        // What is counted was surely seen; what was taken off may have been.
-        let error = self.taken_off.max(self.passed_over);
+        let unknown = self.slots.iter().zip(&self.values).filter(|(_, value)| value.is_empty());
+        let unknown = unknown.map(|(slot, _)| slot.count).max().unwrap_or(0);
+        // What is counted was surely seen; what was taken off may have been. Parts that each saw a value once make one
+        // that is more frequent than all that are known.
+        let error = self.taken_off.max(self.passed_over) + unknown.saturating_sub(slot.count);
         Some(Top { value: value.to_vec(), count: slot.count, error })
     }
 }
@@ -191,7 +232,8 @@ mod tests {
         let mut sketch = Frequent::new(16, 64);
         (0..1_000u32).for_each(|v| add(&mut sketch, format!("{v:040}").as_bytes(), 1));
         let held = sketch.values.iter().filter(|value| !value.is_empty()).count();
-        assert_eq!(held, sketch.used);
+        assert_eq!(held, sketch.named);
+        assert!(0 < held && held < sketch.used);
         let twice = Frequent { values: sketch.values.clone(), slots: sketch.slots.clone(), ..sketch };
         assert!(twice.is_sound(1_000));
         assert!(!twice.is_sound(twice.taken_off));
@@ -213,7 +255,8 @@ mod tests {
 
     #[test]
     fn a_smaller_table_knows_what_it_lost() {
-        let values: Vec<u16> = (0..250).map(|i| i * i / 250).collect();
+        let long = [900, 901, 902].repeat(3);
+        let values: Vec<u16> = (0..250).map(|i| i * i / 250).chain(long).collect();
         let mut sketch = Frequent::new(64, 8);
         values.iter().for_each(|v| add(&mut sketch, v.to_string().as_bytes(), 1));
         let before = sketch.finish().unwrap();

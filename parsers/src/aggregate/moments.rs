@@ -1,7 +1,8 @@
 //! Count, mean and standard deviation in one pass and constant memory.
 //!
 //! The sums of the values and of their squares are kept in double-double arithmetic (about 32 digits), so
-//! that the textbook formula loses nothing to cancellation and merging is plain addition. Promise: mean and
+//! that the textbook formula loses nothing to cancellation and merging is plain addition. Single values are added in the
+//! way of A. Neumaier (1974): what the sum loses to rounding is summed beside it, and counts at the end. Promise: mean and
 //! std of any split agree with the whole to 1e-12. (Welford's update in plain doubles drifts with the order
 //! of the values and costs a division each.)
 
@@ -26,20 +27,48 @@ impl Double {
         Double { high, low: a.mul_add(b, -high) }
     }
 
+    /// The exact square, by T. J. Dekker's halves (1971) where they do not overflow: every processor has that.
+    fn of_square(a: f64) -> Double {
+        const SPLIT: f64 = ((1u64 << 27) + 1) as f64;
+        const LARGE: f64 = 1e150;
+        const SMALL: f64 = 1e-140;
+        if a.abs() > LARGE || (a.abs() < SMALL) {
+            return Double::of_product(a, a);
+        }
+        let shadow = SPLIT * a;
+        let head = shadow - (shadow - a);
+        let tail = a - head;
+        let high = a * a;
+        Double { high, low: ((head * head - high) + 2.0 * (head * tail)) + tail * tail }
+    }
+
+    /// Adds a number, and does not bring both parts in order: that is for later.
+    fn add(&mut self, value: f64) {
+        let sum = Double::of_sum(self.high, value);
+        *self = Double { high: sum.high, low: self.low + sum.low };
+    }
+
+    /// The same number, both parts in order.
+    fn ordered(self) -> Double {
+        Double::of_sum(self.high, self.low)
+    }
+
     fn plus(self, other: Double) -> Double {
-        let sum = Double::of_sum(self.high, other.high);
-        let low = Double::of_sum(self.low, other.low);
+        let (own, other) = (self.ordered(), other.ordered());
+        let sum = Double::of_sum(own.high, other.high);
+        let low = Double::of_sum(own.low, other.low);
         let sum = Double::of_sum(sum.high, sum.low + low.high);
         Double::of_sum(sum.high, sum.low + low.low)
     }
 
     fn times(self, factor: f64) -> Double {
-        let product = Double::of_product(self.high, factor);
-        Double::of_sum(product.high, product.low + self.low * factor)
+        let own = self.ordered();
+        let product = Double::of_product(own.high, factor);
+        Double::of_sum(product.high, product.low + own.low * factor)
     }
 
     fn over(self, divisor: f64) -> Double {
-        let quotient = self.high / divisor;
+        let quotient = self.ordered().high / divisor;
         let rest = self.plus(Double::of_product(quotient, -divisor));
         Double::of_sum(quotient, (rest.high + rest.low) / divisor)
     }
@@ -61,10 +90,11 @@ impl Moments {
     /// Takes in one finite value, `times` times.
     pub fn add(&mut self, value: f64, times: u64) {
         self.count += times;
-        let square = Double::of_product(value, value);
+        let square = Double::of_square(value);
         if times == 1 {
-            self.sum = self.sum.plus(Double { high: value, low: 0.0 });
-            self.squares = self.squares.plus(square);
+            self.sum.add(value);
+            self.squares.add(square.high);
+            self.squares.low += square.low;
         } else {
             self.sum = self.sum.plus(Double::of_product(value, times as f64));
             self.squares = self.squares.plus(square.times(times as f64));
@@ -150,7 +180,7 @@ mod tests {
             prop_assert!(near(merged.std(), whole.std()));
             let mut empty = Moments::default();
             empty.merge(&whole);
-            prop_assert_eq!(empty, whole);
+            prop_assert_eq!((empty.mean(), empty.std()), (whole.mean(), whole.std()));
         }
 
         #[test]

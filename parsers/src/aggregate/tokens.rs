@@ -16,15 +16,21 @@ use crate::aggregate::hash;
 /// The table's first allocations; small, since a file may have thousands of columns.
 const ARENA_BYTES_MIN: usize = 128;
 const ENTRIES_MIN: usize = 8;
-/// Slots of the index for each entry it may hold: half of them stay free, so that a search is short.
+/// Slots for each token that may be in them: half of them stay free, so that a search is short.
 const SLOTS_PER_ENTRY: usize = 2;
+/// The same of short tokens, as long as there are no more of them than this: then memory is cheap, and most searches end
+/// where they begin.
+const ROOMY_SLOTS_PER_ENTRY: usize = 4;
+const ROOMY_ENTRIES_MAX: usize = 4096;
 /// A slot of the index that points to no entry.
 const FREE: u32 = u32::MAX;
 
-/// So many tokens are looked up together.
+/// So many long tokens are looked up together.
 const AHEAD: usize = 32;
 
-/// Tokens up to this long lie in their entry, and are compared as one number.
+/// Tokens up to this long are their own key, and are counted where they are found. They are most of most files.
+const KEY_BYTES: usize = 8;
+/// Longer tokens, up to this, lie in their entry, and are compared as one number.
 const INLINE_BYTES: usize = 16;
 
 /// A token, prepared for a table: its first bytes as one number, zeros behind them.
@@ -55,14 +61,28 @@ impl<'a> Word<'a> {
     }
 
     /// The same for the token at `start..end` of `bytes`, without a copy where enough bytes follow.
+    #[inline]
     pub fn within(bytes: &'a [u8], start: usize, end: usize) -> Word<'a> {
         let text = &bytes[start..end];
-        let Some(head) = bytes[start..].first_chunk::<INLINE_BYTES>() else { return Word::new(text) };
-        let head = u128::from_le_bytes(*head);
-        let behind = INLINE_BYTES.saturating_sub(text.len());
-        // Shifted in two steps, since sixteen bytes at once are too many.
-        let mask = u128::MAX >> (behind * 4) >> (behind * 4);
-        Word { head: (head & mask).to_le_bytes(), text }
+        let mut head = [0; INLINE_BYTES];
+        if let behind @ ..=KEY_BYTES = KEY_BYTES.wrapping_sub(text.len()) {
+            let Some(low) = bytes[start..].first_chunk::<KEY_BYTES>() else { return Word::new(text) };
+            // Shifted in two steps, since eight bytes at once are too many.
+            let low = u64::from_le_bytes(*low) & (u64::MAX >> (behind * 4) >> (behind * 4));
+            head[..KEY_BYTES].copy_from_slice(&low.to_le_bytes());
+        } else {
+            let Some(all) = bytes[start..].first_chunk::<INLINE_BYTES>() else { return Word::new(text) };
+            let behind = INLINE_BYTES.saturating_sub(text.len());
+            head = (u128::from_le_bytes(*all) & (u128::MAX >> (behind * 8))).to_le_bytes();
+        }
+        Word { head, text }
+    }
+
+    /// The token itself as a number, when it is short enough, and does not end in a zero: then no other one has it.
+    #[inline]
+    fn key(&self) -> Option<u64> {
+        let key = self.head() as u64;
+        (self.text.len() == key_len(key) && self.text.len() <= KEY_BYTES).then_some(key)
     }
 
     /// The hash that sketches know the token by.
@@ -84,6 +104,12 @@ impl<'a> Word<'a> {
     fn head(&self) -> u128 {
         u128::from_le_bytes(self.head)
     }
+}
+
+/// How many bytes of a key belong to its token.
+#[inline]
+fn key_len(key: u64) -> usize {
+    KEY_BYTES - key.leading_zeros() as usize / 8
 }
 
 /// What takes in the values of a column.
@@ -110,6 +136,23 @@ impl<'a, I: Iterator<Item = Word<'a>>> Values for I {
     }
 }
 
+/// A short token and its count; free when that is zero.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    key: u64,
+    count: u64,
+}
+
+/// Where a token is, in the order of first appearance.
+#[derive(Clone, Copy, Debug)]
+enum Kept {
+    /// In the slot of this key, whose bytes these are.
+    Short([u8; KEY_BYTES]),
+    /// In the entry of this number.
+    Long(u32),
+}
+
+/// A long token.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     head: [u8; INLINE_BYTES],
@@ -157,10 +200,15 @@ pub struct Taken {
 /// the order is that of first appearance and sizes follow from the number of tokens.
 #[derive(Clone, Default)]
 pub struct Tokens {
-    /// Numbers of entries at the places of their hashes, or in the next free slots: a power of two of them.
+    /// Short tokens, at the places of their hashes or in the next free slots: a power of two of them.
+    slots: Vec<Slot>,
+    /// How many of them there are.
+    short: usize,
+    /// Numbers of entries at the places of their hashes, or in the next free places: a power of two of them.
     index: Vec<u32>,
     entries: Vec<Entry>,
     arena: Vec<u8>,
+    order: Vec<Kept>,
     hash: RandomState,
 }
 
@@ -168,6 +216,15 @@ impl Tokens {
     /// Takes in one token, `times` times. `room` is how many bytes may be allocated, for a moment, to do so.
     /// Returns by how many bytes the table grew.
     pub fn add(&mut self, word: Word<'_>, times: u64, room: usize) -> Result<usize, Full> {
+        if let Some(key) = word.key() {
+            return match self.slot(key) {
+                Some(slot) if slot.count > 0 => {
+                    slot.count += times;
+                    Ok(0)
+                }
+                _ => self.insert_short(key, times, room),
+            };
+        }
         let hash = seeded(&self.hash, &word);
         match self.find(&word, hash) {
             Some(entry) => {
@@ -181,46 +238,82 @@ impl Tokens {
     /// Takes in tokens, one time each, as long as what is new finds room within `room` bytes.
     pub fn add_all<'a>(&mut self, words: &mut impl Iterator<Item = Word<'a>>, room: usize) -> Taken {
         let mut taken = Taken::default();
-        let mut block = [Word::default(); AHEAD];
+        let mut next = words.next();
+        while let Some(word) = next {
+            let Some(key) = word.key() else {
+                let mut block = [word; AHEAD];
+                let mut count = 1;
+                next = words.next();
+                while let Some(word) = next.filter(|word| count < AHEAD && word.key().is_none()) {
+                    block[count] = word;
+                    count += 1;
+                    next = words.next();
+                }
+                self.add_long(&block[..count], room, &mut taken);
+                if taken.is_full {
+                    return taken;
+                }
+                continue;
+            };
+            match self.slot(key) {
+                Some(slot) if slot.count > 0 => slot.count += 1,
+                _ => match self.insert_short(key, 1, room - taken.grown) {
+                    Ok(grown) => taken.grown += grown,
+                    Err(Full) => {
+                        taken.is_full = true;
+                        return taken;
+                    }
+                },
+            }
+            taken.values += 1;
+            next = words.next();
+        }
+        taken
+    }
+
+    /// Takes in long tokens. A large table is not in the cache: the places of all are fetched before the first is needed.
+    fn add_long(&mut self, words: &[Word<'_>], room: usize, taken: &mut Taken) {
         let (mut hashes, mut likely) = ([0; AHEAD], [0; AHEAD]);
-        loop {
-            // A large table is not in the cache. So the places of many tokens are fetched before the first is needed.
-            let mut count = 0;
-            for (place, word) in block.iter_mut().zip(&mut *words) {
-                *place = word;
-                count += 1;
-            }
-            if count == 0 {
-                return taken;
-            }
-            let block = &block[..count];
-            for ((hash, likely), word) in hashes.iter_mut().zip(&mut likely).zip(block) {
-                *hash = seeded(&self.hash, word);
-                *likely = self.index.get(self.first(*hash)).copied().unwrap_or(FREE);
-            }
-            let mut heads = [0; AHEAD];
-            for (head, &number) in heads.iter_mut().zip(&likely[..count]) {
-                *head = self.entries.get(number as usize).map_or(0, Entry::head);
-            }
-            for (at, word) in block.iter().enumerate() {
-                if heads[at] == word.head()
-                    && let Some(entry) = self.entries.get_mut(likely[at] as usize)
-                    && entry.is(word, &self.arena)
-                {
-                    entry.count += 1;
-                } else if let Some(entry) = self.find(word, hashes[at]) {
-                    entry.count += 1;
-                } else {
-                    match self.insert(*word, hashes[at], 1, room - taken.grown) {
-                        Ok(grown) => taken.grown += grown,
-                        Err(Full) => {
-                            taken.is_full = true;
-                            return taken;
-                        }
+        for ((hash, likely), word) in hashes.iter_mut().zip(&mut likely).zip(words) {
+            *hash = seeded(&self.hash, word);
+            *likely = self.index.get(self.first(*hash)).copied().unwrap_or(FREE);
+        }
+        let mut heads = [0; AHEAD];
+        for (head, &number) in heads.iter_mut().zip(&likely[..words.len()]) {
+            *head = self.entries.get(number as usize).map_or(0, Entry::head);
+        }
+        for (at, word) in words.iter().enumerate() {
+            if heads[at] == word.head()
+                && let Some(entry) = self.entries.get_mut(likely[at] as usize)
+                && entry.is(word, &self.arena)
+            {
+                entry.count += 1;
+            } else if let Some(entry) = self.find(word, hashes[at]) {
+                entry.count += 1;
+            } else {
+                match self.insert(*word, hashes[at], 1, room - taken.grown) {
+                    Ok(grown) => taken.grown += grown,
+                    Err(Full) => {
+                        taken.is_full = true;
+                        return;
                     }
                 }
-                taken.values += 1;
             }
+            taken.values += 1;
+        }
+    }
+
+    /// The slot of a short token, or the free one where it would go; `None` when there are no slots.
+    #[inline]
+    fn slot(&mut self, key: u64) -> Option<&mut Slot> {
+        let mask = self.slots.len().wrapping_sub(1);
+        let mut at = self.hash.hash_one(key) as usize & mask;
+        loop {
+            let slot = self.slots.get(at)?;
+            if slot.key == key || slot.count == 0 {
+                return self.slots.get_mut(at);
+            }
+            at = (at + 1) & mask;
         }
     }
 
@@ -242,16 +335,42 @@ impl Tokens {
     }
 
     #[cold]
+    fn insert_short(&mut self, key: u64, times: u64, room: usize) -> Result<usize, Full> {
+        let before = self.bytes();
+        let order = grown(self.order.capacity(), self.order.len() + 1, ENTRIES_MIN);
+        let per_entry = if self.short < ROOMY_ENTRIES_MAX { ROOMY_SLOTS_PER_ENTRY } else { SLOTS_PER_ENTRY };
+        let slots = slots_for(self.slots.len(), self.short + 1, per_entry);
+        let need = order.unwrap_or(0) * size_of::<Kept>() + slots.unwrap_or(0) * size_of::<Slot>();
+        if need > room {
+            return Err(Full);
+        }
+        if let Some(capacity) = order {
+            self.order.reserve_exact(capacity - self.order.len());
+        }
+        if let Some(slots) = slots {
+            let old = std::mem::replace(&mut self.slots, vec![Slot::default(); slots]);
+            for slot in old.into_iter().filter(|slot| slot.count > 0) {
+                self.slot(slot.key).into_iter().for_each(|place| *place = slot);
+            }
+        }
+        self.slot(key).into_iter().for_each(|place| *place = Slot { key, count: times });
+        self.short += 1;
+        self.order.push(Kept::Short(key.to_le_bytes()));
+        Ok(self.bytes() - before)
+    }
+
+    #[cold]
     fn insert(&mut self, word: Word<'_>, hash: u64, times: u64, room: usize) -> Result<usize, Full> {
         let before = self.bytes();
         let long = if word.text.len() > INLINE_BYTES { word.text } else { &[] };
         let arena = grown(self.arena.capacity(), self.arena.len() + long.len(), ARENA_BYTES_MIN);
         let entries = grown(self.entries.capacity(), self.entries.len() + 1, ENTRIES_MIN);
+        let order = grown(self.order.capacity(), self.order.len() + 1, ENTRIES_MIN);
         let number = self.entries.len();
-        let slots = grown(self.index.len() / SLOTS_PER_ENTRY, number + 1, ENTRIES_MIN);
-        let slots = slots.map(|entries| (entries * SLOTS_PER_ENTRY).next_power_of_two());
+        let slots = slots_for(self.index.len(), number + 1, SLOTS_PER_ENTRY);
         let need = arena.unwrap_or(0)
             + entries.unwrap_or(0) * size_of::<Entry>()
+            + order.unwrap_or(0) * size_of::<Kept>()
             + slots.unwrap_or(0) * size_of::<u32>();
         if need > room || self.arena.len() + long.len() > u32::MAX as usize || number >= FREE as usize {
             return Err(Full);
@@ -262,12 +381,16 @@ impl Tokens {
         if let Some(capacity) = entries {
             self.entries.reserve_exact(capacity - self.entries.len());
         }
+        if let Some(capacity) = order {
+            self.order.reserve_exact(capacity - self.order.len());
+        }
         if let Some(slots) = slots {
             self.index_anew(slots);
         }
         let (start, len) = (self.arena.len() as u32, word.text.len() as u32);
         self.arena.extend_from_slice(long);
         self.entries.push(Entry { head: word.head, count: times, start, len });
+        self.order.push(Kept::Long(number as u32));
         place(&mut self.index, hash, number as u32);
         Ok(self.bytes() - before)
     }
@@ -284,23 +407,47 @@ impl Tokens {
 
     /// The tokens with their counts, in the order of first appearance.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], u64)> {
-        self.entries.iter().map(|entry| (entry.text(&self.arena), entry.count))
+        self.order.chunks(AHEAD).flat_map(|some| {
+            // Fetched together: what is done with each may take long.
+            let mut counts = [0; AHEAD];
+            for (count, kept) in counts.iter_mut().zip(some) {
+                *count = match kept {
+                    Kept::Short(bytes) => self.count(u64::from_le_bytes(*bytes)),
+                    Kept::Long(number) => self.entries[*number as usize].count,
+                };
+            }
+            some.iter().zip(counts).map(|(kept, count)| match kept {
+                Kept::Short(bytes) => (&bytes[..key_len(u64::from_le_bytes(*bytes))], count),
+                Kept::Long(number) => (self.entries[*number as usize].text(&self.arena), count),
+            })
+        })
+    }
+
+    fn count(&self, key: u64) -> u64 {
+        let mask = self.slots.len().wrapping_sub(1);
+        let mut at = self.hash.hash_one(key) as usize & mask;
+        while self.slots[at].key != key {
+            at = (at + 1) & mask;
+        }
+        self.slots[at].count
     }
 
     /// How many different tokens there are.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.order.len()
     }
 
     /// Whether there is no token yet.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.order.is_empty()
     }
 
     /// The memory held.
     pub fn bytes(&self) -> usize {
         self.arena.capacity()
             + self.entries.capacity() * size_of::<Entry>()
+            + self.order.capacity() * size_of::<Kept>()
+            + self.slots.capacity() * size_of::<Slot>()
             + self.index.capacity() * size_of::<u32>()
     }
 
@@ -327,6 +474,12 @@ impl<'de> Deserialize<'de> for Tokens {
         }
         Ok(tokens)
     }
+}
+
+/// How many slots there must be for so many tokens, when there are too few.
+fn slots_for(slots: usize, tokens: usize, per_entry: usize) -> Option<usize> {
+    let entries = grown(slots / per_entry, tokens, ENTRIES_MIN)?;
+    Some((entries * per_entry).next_power_of_two())
 }
 
 /// Puts the number of an entry that is not there yet into the index.

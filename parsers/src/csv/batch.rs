@@ -6,6 +6,7 @@
 //! how they were cut.
 
 use memchr::{memchr, memmem};
+use wide::u8x16;
 
 use crate::aggregate::Word;
 use crate::csv::dialect::Dialect;
@@ -13,12 +14,13 @@ use crate::csv::records::Place;
 use crate::encoding::is_utf8;
 use crate::limits::Limits;
 
-/// Bytes of a batch: with the places of its fields it stays in a core's own cache.
-pub(crate) const BATCH_BYTES: usize = 128 << 10;
+/// Bytes of a batch: with the places of its fields it stays in a core's own cache, and the threads that share its columns
+/// out wait for one another only a few thousand times a gigabyte.
+pub(crate) const BATCH_BYTES: usize = 256 << 10;
 /// Bytes behind the batch, so that a field can be read in words.
 const PADDING: usize = 16;
 /// Most fields of a batch, but for its last record: a wide table with empty lines would have a million of them.
-const FIELDS_MAX: usize = 128 << 10;
+const FIELDS_MAX: usize = 256 << 10;
 /// Bytes that are looked at together.
 const BLOCK: usize = 64;
 
@@ -60,13 +62,13 @@ pub(crate) struct Batch {
     /// The header as it was written: where it comes again, the other way must see it.
     header: memmem::Finder<'static>,
     columns_max: usize,
-    /// The file's bytes, `filled` of at most `limit`; behind `limit` the fields that had to be unescaped, and padding.
+    /// The file's bytes, `filled` of at most `limit`; behind them padding and the fields that had to be unescaped.
     bytes: Vec<u8>,
     filled: usize,
     limit: usize,
     /// How many of the bytes are whole records.
     whole: usize,
-    /// Row by row, `width` of them each.
+    /// Row by row, `width` of them each; behind those of whole records is room.
     fields: Vec<Field>,
     width: usize,
     rows: usize,
@@ -85,7 +87,7 @@ impl Batch {
             strict: dialect.strict,
             header: memmem::Finder::new(&dialect.header_line).into_owned(),
             columns_max: limits.columns_max,
-            bytes: vec![0; 2 * limit + PADDING + BLOCK],
+            bytes: Vec::new(),
             filled: 0,
             limit,
             whole: 0,
@@ -99,8 +101,13 @@ impl Batch {
     /// Takes bytes until the batch is full; gives what is left.
     pub(crate) fn fill<'a>(&mut self, input: &'a [u8]) -> &'a [u8] {
         let (now, later) = input.split_at(input.len().min(self.limit - self.filled));
-        self.bytes[self.filled..][..now.len()].copy_from_slice(now);
-        self.filled += now.len();
+        let filled = self.filled + now.len();
+        if filled > self.bytes.len() {
+            // Nothing for small files, and all there may be when a piece is not enough.
+            self.bytes.resize(if self.filled == 0 { filled } else { self.limit }, 0);
+        }
+        self.bytes[self.filled..filled].copy_from_slice(now);
+        self.filled = filled;
         later
     }
 
@@ -116,7 +123,6 @@ impl Batch {
     /// Begins anew, with these bytes.
     pub(crate) fn restart(&mut self, rest: &[u8]) {
         (self.filled, self.whole, self.rows) = (0, 0, 0);
-        self.fields.clear();
         self.odd.clear();
         self.fill(rest);
     }
@@ -129,12 +135,16 @@ impl Batch {
 
     /// The tokens of one column, from the first row to the last; those that are missing are left out.
     pub(crate) fn column(&self, index: usize) -> Column<'_> {
-        Column { bytes: &self.bytes, fields: self.fields.get(index..).unwrap_or(&[]), width: self.width }
+        Column { bytes: &self.bytes, fields: self.fields().get(index..).unwrap_or(&[]), width: self.width }
+    }
+
+    fn fields(&self) -> &[Field] {
+        &self.fields[..self.rows * self.width]
     }
 
     /// The values of one row; those that are missing are empty.
     pub(crate) fn row(&self, row: usize) -> impl Iterator<Item = &[u8]> {
-        let fields = &self.fields[row * self.width..][..self.width];
+        let fields = &self.fields()[row * self.width..][..self.width];
         let text = |field: &Field| match *field {
             MISSING => &[][..],
             Field { start, end } => &self.bytes[start as usize..end as usize],
@@ -145,7 +155,7 @@ impl Batch {
     /// The columns of the fields that are missing.
     pub(crate) fn missing(&self) -> impl Iterator<Item = usize> {
         // Nearly always there is nothing to look for.
-        let fields = if self.odd.is_empty() { &[] } else { self.fields.as_slice() };
+        let fields = if self.odd.is_empty() { &[] } else { self.fields() };
         let missing = fields.iter().enumerate().filter(|(_, field)| **field == MISSING);
         missing.map(|(at, _)| at % self.width)
     }
@@ -158,11 +168,14 @@ impl Batch {
     /// Finds the whole records, `width` fields each, and moves `place` behind them; the rest waits for more.
     pub(crate) fn scan(&mut self, width: usize, place: &mut Place) -> Found {
         let Some((delimiter, quote)) = self.marks else { return Found::NotText };
-        if !is_utf8(self.rest()) || memchr(0, self.rest()).is_some() {
-            return Found::NotText;
-        }
         let filled = self.before_header();
         self.width = width;
+        let unescaped = self.filled + PADDING;
+        // No field is longer unescaped than it was.
+        let room = unescaped + self.filled + PADDING.max(BLOCK);
+        if room > self.bytes.len() {
+            self.bytes.resize(room, 0);
+        }
         let mut scan = Scan {
             delimiter,
             quote,
@@ -173,8 +186,9 @@ impl Batch {
             width,
             filled,
             fields: &mut self.fields,
+            used: 0,
             odd: &mut self.odd,
-            unescaped: self.limit,
+            unescaped,
             rows: 0,
             place: *place,
             breaks: 0,
@@ -182,14 +196,20 @@ impl Batch {
             start: 0,
             count: 0,
             beyond_is_empty: false,
+            within: Within::default(),
+            not_ascii: false,
+            zeros: false,
         };
         scan.run(&mut self.bytes);
+        if scan.zeros || (scan.not_ascii && !is_utf8(&self.bytes[..filled])) {
+            self.odd.clear();
+            return Found::NotText;
+        }
         self.rows = scan.rows;
         *place = scan.place;
         place.byte += scan.record as u64;
         place.records += scan.rows as u64;
         self.whole = scan.record;
-        self.fields.truncate(self.rows * width);
         if self.whole > 0 { Found::Records } else { Found::NoRecord }
     }
 }
@@ -238,6 +258,8 @@ struct Scan<'a> {
     width: usize,
     filled: usize,
     fields: &'a mut Vec<Field>,
+    /// How many of them are used.
+    used: usize,
     odd: &'a mut Vec<(Oddity, u64)>,
     /// Where the next unescaped field goes.
     unescaped: usize,
@@ -254,6 +276,20 @@ struct Scan<'a> {
     count: usize,
     /// Whether the last field that is too many holds nothing.
     beyond_is_empty: bool,
+    within: Within,
+    not_ascii: bool,
+    zeros: bool,
+}
+
+/// What a block has to know of the bytes before it, where there are quotes.
+#[derive(Clone, Copy, Default)]
+struct Within {
+    /// Whether a quote is open.
+    open: bool,
+    /// Whether the byte before is a quote that closes, or the first half of a doubled one.
+    closed: bool,
+    /// Whether the field has something between its quotes that has to be looked at: a doubled quote or a line break.
+    more: bool,
 }
 
 /// Whether the scanner goes on.
@@ -266,19 +302,146 @@ enum Next {
 }
 
 impl Scan<'_> {
+    /// Block by block, as long as quotes are where they should be; then quote by quote.
     fn run(&mut self, bytes: &mut [u8]) {
         if self.is_comment(bytes, 0) {
             return;
         }
-        let mut block = 0;
-        // What lies before this is done with.
-        let mut from = 0;
+        for block in (0..self.filled).step_by(BLOCK) {
+            let Some(window) = bytes[block..].first_chunk::<BLOCK>() else { return };
+            let mut masks = Masks::of(window, self.delimiter, self.quote);
+            if let left @ ..BLOCK = self.filled - block {
+                masks = masks.first(left);
+            }
+            self.not_ascii |= masks.high != 0;
+            self.zeros |= masks.zeros != 0;
+            let plain = masks.quotes == 0 && !self.within.open && !self.within.closed;
+            let next = if plain { self.lines(bytes, block, masks) } else { self.quotes(bytes, block, masks) };
+            match next {
+                Next::At(next) if next == block + BLOCK => {}
+                Next::At(from) => {
+                    self.see(&bytes[block..self.filled]);
+                    return self.one_by_one(bytes, from);
+                }
+                Next::Stop => return,
+            }
+        }
+    }
+
+    /// Looks at what is left of the batch for bytes that are no text.
+    fn see(&mut self, bytes: &[u8]) {
+        self.not_ascii |= !bytes.is_ascii();
+        self.zeros |= memchr(0, bytes).is_some();
+    }
+
+    /// A block without quotes, line by line.
+    fn lines(&mut self, bytes: &[u8], block: usize, masks: Masks) -> Next {
+        let Masks { mut delimiters, mut breaks, .. } = masks;
+        loop {
+            // The lowest bit. Without one, all delimiters are before it.
+            let line_end = breaks & breaks.wrapping_neg();
+            let before = line_end.wrapping_sub(1);
+            self.plain_fields(block, delimiters & before);
+            if line_end == 0 {
+                return Next::At(block + BLOCK);
+            }
+            delimiters &= !before;
+            breaks ^= line_end;
+            if self.end_line(bytes, block + line_end.trailing_zeros() as usize) == Next::Stop {
+                return Next::Stop;
+            }
+        }
+    }
+
+    /// Fields that end at these places of a block.
+    #[inline]
+    fn plain_fields(&mut self, block: usize, mut ends: u64) {
+        let count = ends.count_ones() as usize;
+        if self.count + count > self.width {
+            while ends != 0 {
+                let at = block + ends.trailing_zeros() as usize;
+                ends &= ends - 1;
+                self.push(Field { start: self.start as u32, end: at as u32 });
+                self.start = at + 1;
+            }
+            return;
+        }
+        let mut start = self.start as u32;
+        for field in self.room(count) {
+            let end = block as u32 + ends.trailing_zeros();
+            ends &= ends.wrapping_sub(1);
+            *field = Field { start, end };
+            start = end + 1;
+        }
+        self.start = start as usize;
+        self.count += count;
+    }
+
+    /// A block with quotes in it, or around it. Where they are not as they should be, it ends before.
+    fn quotes(&mut self, bytes: &mut [u8], block: usize, masks: Masks) -> Next {
+        let Masks { delimiters, breaks, quotes, .. } = masks;
+        let Within { open, closed, .. } = self.within;
+        let ends = delimiters | breaks;
+        let inside = parity(quotes) ^ if open { u64::MAX } else { 0 };
+        let (opening, closing) = (quotes & inside, quotes & !inside);
+        let behind_closing = closing << 1 | u64::from(closed);
+        let begins = self.start >= block;
+        let first = if begins && self.start < block + BLOCK { 1 << (self.start - block) } else { 0 };
+        let may_open = (ends & !inside) << 1 | first | behind_closing;
+        let wrong = (opening & !may_open) | (behind_closing & !(ends | quotes) & masks.seen);
+        let more = (opening & behind_closing) | (breaks & inside);
+        let right = (wrong & wrong.wrapping_neg()).wrapping_sub(1);
+        let mut left = ends & !inside & right;
+        // What lies before the field.
+        let mut before = 0;
+        while left != 0 {
+            let bit = left & left.wrapping_neg();
+            left ^= bit;
+            let at = block + bit.trailing_zeros() as usize;
+            let is_more = self.within.more || more & !before & (bit - 1) != 0;
+            before = bit | (bit - 1);
+            self.within.more = false;
+            let next = if bytes[self.start] != self.quote || self.start == at {
+                if bytes[at] != self.delimiter {
+                    self.end_line(bytes, at)
+                } else {
+                    self.push(Field { start: self.start as u32, end: at as u32 });
+                    self.start = at + 1;
+                    Next::At(at)
+                }
+            } else if is_more {
+                let start = self.start;
+                self.quoted(bytes, start)
+            } else {
+                self.push(Field { start: self.start as u32 + 1, end: at as u32 - 1 });
+                self.start = at + 1;
+                if bytes[at] == self.delimiter { Next::At(at) } else { self.end_record(bytes, at) }
+            };
+            if next == Next::Stop {
+                return Next::Stop;
+            }
+        }
+        if wrong != 0 {
+            return Next::At(self.start);
+        }
+        self.within = Within {
+            open: inside >> (BLOCK - 1) != 0,
+            closed: closing >> (BLOCK - 1) != 0,
+            more: self.within.more || more & !before != 0,
+        };
+        Next::At(block + BLOCK)
+    }
+
+    /// The rest of the batch, quote by quote: a quote within text that has none around it is text.
+    fn one_by_one(&mut self, bytes: &mut [u8], from: usize) {
+        let (mut block, mut from) = (from - from % BLOCK, from);
         while block < self.filled {
             let Some(window) = bytes[block..].first_chunk::<BLOCK>() else { return };
-            let mut mask = specials(window, self.delimiter, self.quote) & (u64::MAX << (from - block));
+            let mut masks = Masks::of(window, self.delimiter, self.quote);
             if let left @ ..BLOCK = self.filled - block {
-                mask &= (1 << left) - 1;
+                masks = masks.first(left);
             }
+            let mut mask = (masks.delimiters | masks.breaks | masks.quotes) & (u64::MAX << (from - block));
             block += BLOCK;
             from = block;
             while mask != 0 {
@@ -306,9 +469,20 @@ impl Scan<'_> {
         }
     }
 
+    /// The next fields.
+    #[inline]
+    fn room(&mut self, count: usize) -> &mut [Field] {
+        let from = self.used;
+        self.used += count;
+        if self.used > self.fields.len() {
+            self.fields.resize((self.used + BLOCK).max(2 * self.fields.len()), MISSING);
+        }
+        &mut self.fields[from..self.used]
+    }
+
     fn push(&mut self, field: Field) {
         if self.count < self.width {
-            self.fields.push(field);
+            self.room(1).fill(field);
         } else {
             self.beyond_is_empty = field.start == field.end;
         }
@@ -344,12 +518,12 @@ impl Scan<'_> {
             }
             let oddity = if self.count < self.width { Oddity::TooShort } else { Oddity::TooLong };
             self.odd.push((oddity, self.place.line));
-            self.fields.resize((self.rows + 1) * self.width, MISSING);
+            self.room((self.rows + 1) * self.width - self.used).fill(MISSING);
         }
         self.rows += 1;
         self.place.line += 1 + self.breaks;
         match self.next_record(bytes, at) {
-            Next::At(_) if self.fields.len() >= FIELDS_MAX => Next::Stop,
+            Next::At(_) if self.used >= FIELDS_MAX => Next::Stop,
             next => next,
         }
     }
@@ -411,18 +585,61 @@ impl Scan<'_> {
     }
 }
 
-/// Which of these bytes are a delimiter, a quote or a line break: one bit each, the first byte's the lowest.
-fn specials(block: &[u8; BLOCK], delimiter: u8, quote: u8) -> u64 {
-    let mut hits = [0_u8; BLOCK];
-    for (hit, &byte) in hits.iter_mut().zip(block) {
-        *hit = u8::from((byte == delimiter) | (byte == b'\n') | (byte == b'\r') | (byte == quote));
+/// For each bit, whether the number of ones up to it, itself included, is odd.
+fn parity(mut bits: u64) -> u64 {
+    for shift in [1, 2, 4, 8, 16, 32] {
+        bits ^= bits << shift;
     }
-    let (words, _) = hits.as_chunks::<8>();
-    let bits = |word: &[u8; 8]| {
-        // Moves the lowest bit of each byte into one byte, in their order.
-        u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56
-    };
-    words.iter().rev().fold(0, |mask, word| mask << 8 | bits(word))
+    bits
+}
+
+/// Where in a block something is: one bit a byte, the first byte's the lowest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Masks {
+    delimiters: u64,
+    /// `\n` and `\r`.
+    breaks: u64,
+    /// None where the quote is the delimiter: then there are none.
+    quotes: u64,
+    zeros: u64,
+    /// Bytes that are not ASCII.
+    high: u64,
+    /// Bytes that are there.
+    seen: u64,
+}
+
+impl Masks {
+    #[inline]
+    fn of(block: &[u8; BLOCK], delimiter: u8, quote: u8) -> Masks {
+        let mut masks = Masks { seen: u64::MAX, ..Masks::default() };
+        for (part, bytes) in block.as_chunks::<16>().0.iter().enumerate() {
+            let (lane, shift) = (u8x16::new(*bytes), part * 16);
+            let equal = |byte| lane.simd_eq(u8x16::splat(byte));
+            let bits = |lane: u8x16| u64::from(lane.to_bitmask()) << shift;
+            masks.delimiters |= bits(equal(delimiter));
+            masks.breaks |= bits(equal(b'\n') | equal(b'\r'));
+            masks.quotes |= bits(equal(quote));
+            masks.zeros |= bits(equal(0));
+            masks.high |= bits(lane);
+        }
+        if quote == delimiter {
+            masks.quotes = 0;
+        }
+        masks
+    }
+
+    /// Without all but the first bytes.
+    fn first(self, count: usize) -> Masks {
+        let seen = u64::MAX >> (BLOCK - count);
+        Masks {
+            delimiters: self.delimiters & seen,
+            breaks: self.breaks & seen,
+            quotes: self.quotes & seen,
+            zeros: self.zeros & seen,
+            high: self.high & seen,
+            seen,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -430,16 +647,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn specials_are_found_at_every_place() {
+    fn marks_are_found_at_every_place() {
         for at in 0..BLOCK {
-            for special in *b",\n\r\"" {
+            let of = |byte: u8| {
                 let mut block = [b'x'; BLOCK];
-                block[at] = special;
-                assert_eq!(specials(&block, b',', b'"'), 1 << at);
-            }
+                block[at] = byte;
+                let masks = Masks::of(&block, b',', b'"');
+                let all = [masks.delimiters, masks.breaks, masks.quotes, masks.zeros, masks.high];
+                assert_eq!(all.iter().map(|mask| mask.count_ones()).sum::<u32>(), 1, "{byte}");
+                all.map(|mask| mask == 1 << at)
+            };
+            assert_eq!(of(b','), [true, false, false, false, false]);
+            assert_eq!(of(b'\n'), [false, true, false, false, false]);
+            assert_eq!(of(b'\r'), [false, true, false, false, false]);
+            assert_eq!(of(b'"'), [false, false, true, false, false]);
+            assert_eq!(of(0), [false, false, false, true, false]);
+            assert_eq!(of(0x80), [false, false, false, false, true]);
         }
-        assert_eq!(specials(&[b','; BLOCK], b',', b'"'), u64::MAX);
-        assert_eq!(specials(&[0x80; BLOCK], b',', b'"'), 0);
-        assert_eq!(specials(&[b','; BLOCK], b'\t', b'"'), 0);
+        let masks = Masks::of(&[b','; BLOCK], b',', b',');
+        assert_eq!((masks.delimiters, masks.quotes), (u64::MAX, 0), "no quote at all");
+        assert_eq!(masks.first(3).delimiters, 7);
+        assert_eq!(parity(0b1001_0010), !0 << 7 | 0b1110);
     }
 }

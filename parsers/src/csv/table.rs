@@ -4,6 +4,7 @@
 //! mode the first one is an error with its place.
 
 use crate::aggregate::Word;
+use crate::both::both;
 use crate::csv::batch::{Batch, Oddity};
 use crate::csv::dialect::Dialect;
 use crate::csv::header;
@@ -99,10 +100,14 @@ impl Table {
         Ok(())
     }
 
-    /// Takes in the rows of a batch, column by column.
-    pub(crate) fn batch(&mut self, batch: &Batch) -> Result<(), Error> {
+    /// Takes in the rows of a batch, column by column, and does something else beside it.
+    pub(crate) fn batch<R: Send>(
+        &mut self,
+        batch: &Batch,
+        beside: impl FnOnce() -> R + Send,
+    ) -> Result<R, Error> {
         let Some(rows) = self.rows.as_mut().filter(|_| batch.rows() > 0) else {
-            return Ok(());
+            return Ok(beside());
         };
         rows.total += batch.rows() as u64;
         for &(oddity, line) in &batch.odd {
@@ -115,13 +120,15 @@ impl Table {
             );
         }
         if let Some(sink) = &mut self.sink {
-            return (0..batch.rows()).try_for_each(|row| sink.row(&mut batch.row(row)));
+            let mut rows = || (0..batch.rows()).try_for_each(|row| sink.row(&mut batch.row(row)));
+            let (beside, written) = both(beside, &mut rows);
+            return written.map(|()| beside);
         }
-        rows.columns.add_batch(|index| batch.column(index));
+        let beside = rows.columns.add_batch_beside(|index| batch.column(index), beside);
         for index in batch.missing() {
             rows.columns.add_missing(index, 1);
         }
-        Ok(())
+        Ok(beside)
     }
 
     /// All rows.

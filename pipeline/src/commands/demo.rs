@@ -123,6 +123,8 @@ impl Folder {
             ("KAFKA_BOOTSTRAP_SERVERS", broker.servers().to_owned()),
             ("KAFKA_SESSION_TIMEOUT_MS", "6000".to_owned()),
             ("KAFKA_HEARTBEAT_INTERVAL_MS", "500".to_owned()),
+            // The broker in this process keeps no promise of that kind.
+            ("KAFKA_EXACTLY_ONCE", "false".to_owned()),
             ("OBS_SOURCE_BUCKET", format!("file://{}", self.input.display())),
             ("OBS_DEST_BUCKET", format!("file://{}", self.output.display())),
         ]

@@ -6,8 +6,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::reader::{Reader, Setting};
 use crate::config::{
-    Config, ConfigError, Generator, Invalid, Kafka, Keep, LIBRDKAFKA_PREFIX, Log, LogFormat, LogLang,
-    OffsetReset, S3, SaslMechanism, Secret, Security, SecurityProtocol, Storage, Variables, Worker,
+    Config, ConfigError, ExactlyOnce, Generator, Invalid, Kafka, Keep, LIBRDKAFKA_PREFIX, Log, LogFormat,
+    LogLang, OffsetReset, S3, SaslMechanism, Secret, Security, SecurityProtocol, Storage, Variables, Worker,
     WorkerType,
 };
 use crate::failure::Stage;
@@ -70,7 +70,7 @@ fn kafka(reader: &mut Reader) -> Kafka {
         heartbeat_interval: reader.millis("KAFKA_HEARTBEAT_INTERVAL_MS", 3_000, 100, 3_600_000),
         max_poll_interval: reader.millis("KAFKA_MAX_POLL_INTERVAL_MS", 300_000, 1_000, DAY_MS),
         enable_producer: reader.flag("KAFKA_ENABLE_PRODUCER", true),
-        exactly_once: reader.flag("KAFKA_EXACTLY_ONCE", false),
+        exactly_once: reader.choice("KAFKA_EXACTLY_ONCE", ExactlyOnce::Auto, ExactlyOnce::ALL),
         security: security(reader),
         options: librdkafka(reader),
     };
@@ -96,7 +96,7 @@ fn kafka(reader: &mut Reader) -> Kafka {
         reader
             .refuse("KAFKA_HEARTBEAT_INTERVAL_MS", "below KAFKA_SESSION_TIMEOUT_MS, a third of it is usual");
     }
-    if kafka.exactly_once && !kafka.enable_producer {
+    if kafka.exactly_once == ExactlyOnce::Always && !kafka.enable_producer {
         reader.refuse("KAFKA_EXACTLY_ONCE", "false, since KAFKA_ENABLE_PRODUCER=false: there are no results");
     }
     if kafka.max_poll_interval < kafka.session_timeout {

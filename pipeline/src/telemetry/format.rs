@@ -71,6 +71,7 @@ const CHINESE: &[(&str, &str)] = &[
     ("finished tasks remembered", "已完成任务不再重复"),
     ("transaction delayed", "事务延迟"),
     ("transaction aborted", "事务已中止"),
+    ("no transactions", "无法使用事务"),
     ("pause failed", "暂停分区失败"),
     ("consumer error", "消费异常"),
     ("offsets went back", "偏移量回退"),

@@ -13,14 +13,15 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
 use crate::commit::Checkpoint;
-use crate::config::{Kafka, WorkerType};
+use crate::config::{ExactlyOnce, Kafka, WorkerType};
 use crate::failure::{Failure, Kind, Stage, Status};
 use crate::kafka::{COMPRESSION, client_config, headers_of, setup_failure};
 use crate::message::Message;
 use crate::publish::kafka::{BUFFER_KBYTES, Context, LINGER_MS, undelivered};
-use crate::source::Intake;
+use crate::source::Source;
 use crate::source::kafka::{Membership, add};
 use crate::task::Partition;
+use crate::telemetry;
 use crate::transaction::{Course, Publish, Refused, Topic, Transactions, open};
 
 /// How long the broker lets a transaction of a worker that died stand. Until then readers of committed results see nothing
@@ -37,18 +38,30 @@ pub struct KafkaTransactions {
     dead_letters: Arc<str>,
 }
 
-/// The stage that publishes results in transactions, for a source that was opened for that.
+/// The stage that publishes results in transactions, for a source that was opened for that, and that source.
 ///
 /// # Errors
 /// [`Kind::Misconfigured`] when the producer cannot be created.
 pub fn publish(
     kafka: &Kafka,
     worker_type: WorkerType,
-    intake: Arc<Intake>,
+    source: Source,
     membership: Membership,
-) -> Result<Publish, Failure> {
+) -> Result<(Source, Publish), Failure> {
     let transactions = KafkaTransactions::new(kafka, membership)?;
-    open(transactions, intake, worker_type, kafka.commit_interval)
+    open(transactions, source, worker_type, kafka.commit_interval)
+}
+
+/// Whether a worker makes transactions: as configured, or where it can. Then it is tried, and why not is told. Blocks.
+pub fn is_chosen(kafka: &Kafka) -> bool {
+    match kafka.exactly_once {
+        ExactlyOnce::Always => true,
+        ExactlyOnce::Never => false,
+        ExactlyOnce::Auto => {
+            kafka.enable_producer
+                && check(kafka).map_err(|failure| telemetry::transactions_impossible(&failure)).is_ok()
+        }
+    }
 }
 
 /// Tries whether this user may make transactions, under a name of the same beginning that no worker has. Gives the name.

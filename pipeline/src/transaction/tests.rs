@@ -123,6 +123,7 @@ impl Bench {
             waiting: Vec::new(),
             left: false,
             pause: Duration::ZERO,
+            call: Call::default(),
         };
         Bench { desk, requests, visible }
     }
@@ -278,4 +279,38 @@ proptest! {
             }
         }
     }
+}
+
+/// As librdkafka does when it has lost its question for the coordinator: the worker must end, not wait for ever.
+#[tokio::test]
+async fn a_step_that_never_returns_ends_the_source() {
+    let call = Call::default();
+    let (source, ended) = oneshot::channel();
+    let mut either = call.clone().or_end(ended, Duration::from_millis(1));
+    let (release, released) = channel::<()>();
+    let desk = std::thread::spawn({
+        let Bench { mut desk, .. } = Bench::new([]);
+        desk.call = call;
+        move || {
+            // A step that returns ends nothing.
+            desk.step(Model::begin).unwrap();
+            desk.step(|_| {
+                let _ = released.recv();
+                Ok(())
+            })
+        }
+    });
+    let failure = (&mut either).await.unwrap().unwrap_err();
+    assert!(failure.chain().contains("does not return"), "{}", failure.chain());
+    drop(release);
+    desk.join().unwrap().unwrap();
+    assert!(source.send(Ok(())).is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn without_such_a_step_the_source_ends_as_it_does() {
+    let (source, ended) = oneshot::channel();
+    let either = Call::default().or_end(ended, Duration::from_millis(1));
+    source.send(Ok(())).unwrap();
+    either.await.unwrap().unwrap();
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::{Config, Kafka};
+use crate::config::{Config, ExactlyOnce, Kafka};
 use crate::failure::{Failure, Kind, Stage};
 use crate::generator::TaskGenerator;
 use crate::kafka::inspect::Inspector;
@@ -83,10 +83,7 @@ fn brokers(kafka: &Kafka, routes: &Routes) -> Vec<Check> {
             false => Check::new(name, Ok("none are published".to_owned())),
         });
     }
-    if kafka.exactly_once {
-        let named = transaction::kafka::check(kafka).map(|name| format!("can be made, tried as {name}"));
-        checks.push(Check::new("transactions", named));
-    }
+    checks.extend(transactions(kafka));
     for route in routes.topics() {
         checks.push(Check::new("route", described(route, topic(route, false), "written")));
     }
@@ -95,6 +92,24 @@ fn brokers(kafka: &Kafka, routes: &Routes) -> Vec<Check> {
         Check::new("group", lag.map(|lag| format!("{group_id}, may be joined, {lag} tasks unfinished")))
     }));
     checks
+}
+
+/// Whether transactions can be made, if they are wanted. Where they need not be, it is no failure that they cannot.
+fn transactions(kafka: &Kafka) -> Option<Check> {
+    if kafka.exactly_once == ExactlyOnce::Never || !kafka.enable_producer {
+        return None;
+    }
+    let tried = transaction::kafka::check(kafka);
+    let told = tried.map(|name| format!("can be made, tried as {name}: results exactly once"));
+    Some(Check::new(
+        "transactions",
+        match (told, kafka.exactly_once) {
+            (Err(failure), ExactlyOnce::Auto) => {
+                Ok(format!("cannot be made, so results at least once: {}", failure.chain()))
+            }
+            (told, _) => told,
+        },
+    ))
 }
 
 /// Options that librdkafka takes one by one may contradict each other.
