@@ -1,17 +1,12 @@
 //! The whole worker in this process, on librdkafka's mock cluster and the OBS server.
 
 use kit::dataset::{good_samples, sample};
-use kit::kafka::{Client, Topics, mock, refuse_commits, refuse_coordinators};
+use kit::kafka::{Client, Topics, mock, refuse_commits};
 use kit::live::{variables, with};
 use kit::obs::{Effect, Fault, ObsServer, Op, Options};
 use kit::rig::task;
 use pipeline::config::{Config, WorkerType};
-use pipeline::commit::Checkpoint;
 use pipeline::publish::ResultStatus;
-use pipeline::source::kafka::open_uncommitting;
-use pipeline::task::{NextOffset, Partition};
-use pipeline::transaction::Transactions;
-use pipeline::transaction::kafka::KafkaTransactions;
 use pipeline::worker;
 use tokio_util::sync::CancellationToken;
 
@@ -89,34 +84,4 @@ async fn every_task_is_summarised_published_and_committed_through_storage_faults
     assert_eq!(server.faults().left(), 0, "every fault struck");
     assert_eq!(server.keys("out").len(), names.len());
     assert!(client.lag(PARTITIONS).values().all(|lag| *lag == 0), "committed at the end");
-}
-
-/// librdkafka asks for the group's coordinator three times, and then never again, until a connection comes or goes. A
-/// broker that starts refuses that often.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_coordinator_that_is_away_for_a_moment_does_not_hold_a_transaction_for_ever() {
-    let topics = Topics::new("coordinator");
-    let cluster = mock(&topics, 1);
-    let server = ObsServer::start(Options::default()).await;
-    let client = Client::new(&cluster.bootstrap_servers(), &topics);
-    let variables = variables(&cluster.bootstrap_servers(), &topics, &server).into_iter().collect();
-    let Config { kafka, worker, .. } = Config::from_variables(&variables, WorkerType::MultiProcess).unwrap();
-    let opened = open_uncommitting(&kafka, worker::intake_bounds(&worker), worker.revoke_timeout);
-    let (mut source, membership) = opened.await.unwrap();
-    client.send(&[task("a.csv")], 1).await;
-    let claim = source.claims.recv().await.expect("a task");
-    let mut transactions = KafkaTransactions::new(&kafka, membership).unwrap();
-    transactions.prepare().unwrap();
-    let members = transactions.members().expect("a member");
-    transactions.begin().unwrap();
-    refuse_coordinators(&cluster, 3);
-    let partition = Partition { topic: topics.tasks.as_str().into(), id: 0 };
-    let checkpoint = Checkpoint { next: NextOffset(0), metadata: String::new() };
-    let step = std::thread::spawn(move || {
-        let done = transactions.offsets(&[(partition, checkpoint)], &members);
-        (done.map_err(|refused| refused.failure.chain()), transactions)
-    });
-    kit::eventually("the step returns", || step.is_finished()).await;
-    println!("{:?}", step.join().unwrap().0);
-    drop((claim, source));
 }

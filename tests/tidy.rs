@@ -94,7 +94,10 @@ fn dependencies_point_one_way() {
             for word in
                 ["tokio", "rdkafka", "opendal", "std::env", "std::time", "std::fs", "std::net", "std::thread"]
             {
-                forbid(word, "parsers take bytes and give values");
+                // Which thread does what may depend on how long it took before; no value does.
+                if (name.as_str(), word) != ("parsers/src/aggregate/lanes.rs", "std::time") {
+                    forbid(word, "parsers take bytes and give values");
+                }
             }
         }
         if !name.ends_with("kafka.rs") && !name.contains("/kafka/") && name != "tests/tidy.rs" {

@@ -27,6 +27,7 @@ mod moments;
 mod quantiles;
 mod sketches;
 mod tokens;
+mod word;
 
 pub use self::columns::{Columns, Finished};
 pub use self::distinct::Distinct;
@@ -36,7 +37,8 @@ pub use self::kinds::Kinds;
 pub use self::moments::Moments;
 pub use self::quantiles::Quantiles;
 pub use self::sketches::{SKETCH_BYTES_MIN, SketchSizes, Sketches};
-pub use self::tokens::{Full, Sink, Tokens, Values, Word};
+pub use self::tokens::{Full, Tokens};
+pub use self::word::{Sink, Values, Word};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

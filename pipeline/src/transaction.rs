@@ -11,7 +11,7 @@
 //!   or when its owner goes; while one is under way the next ones gather;
 //! - a step that may be tried again is; a transaction that must be given up is, and its results go into the next one;
 //!   when nothing helps, every result has the reason, and the worker stops;
-//! - a step that never returns ends the worker as well.
+//! - a step that never returns ends the worker as well, and so does what stops transactions when no result waits.
 //!
 //! A worker that lost its partition cannot commit: whom the group knows ([`Transactions::members`]) is asked **before** it
 //! is looked up that the tasks are still this worker's. Who loses them later is refused by the broker, and whoever gets
@@ -27,7 +27,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use crate::commit::{Checkpoint, Generation, Standing};
 use crate::config::WorkerType;
@@ -165,23 +165,24 @@ impl Call {
         since.is_some_and(|since| since.elapsed() > most)
     }
 
-    /// The end of a source, which comes early when a step takes longer than this.
-    fn or_end(self, mut ended: Ended, most: Duration) -> Ended {
+    /// The end of a source, which comes early when a step takes longer than this, or when transactions are `stopped`: then
+    /// nothing would ever be committed again, not even that a task begins.
+    fn or_end(self, mut ended: Ended, mut stopped: oneshot::Receiver<Failure>, most: Duration) -> Ended {
         let (told, either) = oneshot::channel();
         tokio::spawn(async move {
             let outcome = loop {
-                match timeout(most / 4, &mut ended).await {
-                    Ok(outcome) => break outcome,
-                    Err(_) if self.is_longer_than(most) => {
+                tokio::select! {
+                    // A source that died says nothing, and neither does this.
+                    outcome = &mut ended => break outcome.ok(),
+                    Ok(failure) = &mut stopped, if !stopped.is_terminated() => break Some(Err(failure)),
+                    () = sleep(most / 4) => if self.is_longer_than(most) {
                         let context = "a call of the Kafka client for a transaction does not return; restart the worker, \
                                        nothing is lost or doubled";
-                        break Ok(Err(Failure::new(Stage::Publish, Kind::BrokerRefused, context)));
+                        break Some(Err(Failure::new(Stage::Publish, Kind::BrokerRefused, context)));
                     }
-                    Err(_) => {}
                 }
             };
-            // A source that died says nothing, and neither does this.
-            if let Ok(outcome) = outcome {
+            if let Some(outcome) = outcome {
                 let _ = told.send(outcome);
             }
         });
@@ -203,6 +204,7 @@ pub fn open<T: Transactions>(
     interval: Duration,
 ) -> Result<(Source, Publish), Failure> {
     let (requests, received) = channel();
+    let (told, stopped) = oneshot::channel();
     let call = Call::default();
     let desk = Desk {
         transactions,
@@ -212,6 +214,7 @@ pub fn open<T: Transactions>(
         left: false,
         pause: PAUSE,
         call: call.clone(),
+        told: Some(told),
     };
     std::thread::Builder::new().name("kafka-results".to_owned()).spawn(move || desk.run(interval)).map_err(
         |error| {
@@ -219,7 +222,7 @@ pub fn open<T: Transactions>(
                 .because(error)
         },
     )?;
-    let ended = call.or_end(source.ended, CALL_MAX);
+    let ended = call.or_end(source.ended, stopped, CALL_MAX);
     Ok((Source { ended, ..source }, Publish { requests, worker_type, worker: dead_letter::worker().into() }))
 }
 
@@ -259,6 +262,8 @@ struct Desk<T> {
     left: bool,
     pause: Duration,
     call: Call,
+    /// For what stops transactions.
+    told: Option<oneshot::Sender<Failure>>,
 }
 
 impl<T: Transactions> Desk<T> {
@@ -283,10 +288,11 @@ impl<T: Transactions> Desk<T> {
                 stopped = self.settle().err();
             }
             if let Some(Refused { failure, .. }) = &stopped {
+                let again = || Failure::new(Stage::Publish, failure.kind, failure.chain());
                 for request in self.waiting.drain(..) {
-                    let failure = Failure::new(Stage::Publish, failure.kind, failure.chain());
-                    let _ = request.reply.send(Err(failure));
+                    let _ = request.reply.send(Err(again()));
                 }
+                self.told.take().into_iter().for_each(|told| drop(told.send(again())));
             }
         }
     }

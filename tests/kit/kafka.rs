@@ -22,18 +22,18 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::FromClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
-use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use serde_json::Value;
 
 mod access;
 mod gaps;
 mod group;
+mod mock;
 mod trouble;
 
 pub use group::{Committed, GroupHistory};
+pub use mock::{mock, refuse_commits, refuse_restores};
 
 /// For one request of a test's own clients.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -136,37 +136,6 @@ impl Drop for Apache {
             let _ = process.wait();
         }
     }
-}
-
-/// librdkafka's in-process broker, with a task topic of so many partitions, a result topic and a
-/// dead-letter topic.
-///
-/// # Panics
-/// When it cannot be started.
-pub fn mock(topics: &Topics, partitions: i32) -> MockCluster<'static, DefaultProducerContext> {
-    let cluster = MockCluster::new(1).expect("the mock cluster should start");
-    cluster.create_topic(&topics.tasks, partitions, 1).expect("a topic on the mock cluster");
-    cluster.create_topic(&topics.results, 1, 1).expect("a topic on the mock cluster");
-    cluster.create_topic(&topics.dead_letters, 1, 1).expect("a topic on the mock cluster");
-    cluster
-}
-
-/// The next `count` commits are refused in a way that the client repeats, in its own time.
-pub fn refuse_commits(cluster: &MockCluster<'_, DefaultProducerContext>, count: usize) {
-    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
-    cluster.request_errors(RDKafkaApiKey::OffsetCommit, &vec![refusal; count]);
-}
-
-/// The next `count` questions for the coordinator of a group or of transactions are refused.
-pub fn refuse_coordinators(cluster: &MockCluster<'_, DefaultProducerContext>, count: usize) {
-    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE;
-    cluster.request_errors(RDKafkaApiKey::FindCoordinator, &vec![refusal; count]);
-}
-
-/// The next `count` questions for what was committed are refused in a way that the client does not repeat.
-pub fn refuse_restores(cluster: &MockCluster<'_, DefaultProducerContext>, count: usize) {
-    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
-    cluster.request_errors(RDKafkaApiKey::OffsetFetch, &vec![refusal; count]);
 }
 
 /// The names of one test's topics and group.

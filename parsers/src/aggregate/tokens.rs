@@ -11,7 +11,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::{ByteBuf, Bytes};
 
-use crate::aggregate::hash;
+use crate::aggregate::word::{INLINE_BYTES, KEY_BYTES, Word, key_len};
 
 /// The table's first allocations; small, since a file may have thousands of columns.
 const ARENA_BYTES_MIN: usize = 128;
@@ -27,114 +27,6 @@ const FREE: u32 = u32::MAX;
 
 /// So many long tokens are looked up together.
 const AHEAD: usize = 32;
-
-/// Tokens up to this long are their own key, and are counted where they are found. They are most of most files.
-const KEY_BYTES: usize = 8;
-/// Longer tokens, up to this, lie in their entry, and are compared as one number.
-const INLINE_BYTES: usize = 16;
-
-/// A token, prepared for a table: its first bytes as one number, zeros behind them.
-#[derive(Clone, Copy, Default)]
-pub struct Word<'a> {
-    head: [u8; INLINE_BYTES],
-    /// As long as the token, and of a long one its bytes.
-    text: &'a [u8],
-}
-
-/// What stands for the bytes of a token that was made without memory of its own.
-const MADE: [u8; INLINE_BYTES] = [0; INLINE_BYTES];
-
-impl<'a> Word<'a> {
-    /// Prepares a token.
-    pub fn new(text: &'a [u8]) -> Word<'a> {
-        let mut head = [0; INLINE_BYTES];
-        let len = text.len().min(INLINE_BYTES);
-        head[..len].copy_from_slice(&text[..len]);
-        Word { head, text }
-    }
-
-    /// A token of a tag and `len` bytes behind it, the lowest of `bytes`, whose others are zero. At most fifteen.
-    #[inline]
-    pub(crate) fn made(tag: u8, bytes: u128, len: usize) -> Word<'static> {
-        let len = (len + 1).min(INLINE_BYTES);
-        Word { head: (bytes << 8 | u128::from(tag)).to_le_bytes(), text: &MADE[..len] }
-    }
-
-    /// The same for the token at `start..end` of `bytes`, without a copy where enough bytes follow.
-    #[inline]
-    pub fn within(bytes: &'a [u8], start: usize, end: usize) -> Word<'a> {
-        let text = &bytes[start..end];
-        let mut head = [0; INLINE_BYTES];
-        if let behind @ ..=KEY_BYTES = KEY_BYTES.wrapping_sub(text.len()) {
-            let Some(low) = bytes[start..].first_chunk::<KEY_BYTES>() else { return Word::new(text) };
-            // Shifted in two steps, since eight bytes at once are too many.
-            let low = u64::from_le_bytes(*low) & (u64::MAX >> (behind * 4) >> (behind * 4));
-            head[..KEY_BYTES].copy_from_slice(&low.to_le_bytes());
-        } else {
-            let Some(all) = bytes[start..].first_chunk::<INLINE_BYTES>() else { return Word::new(text) };
-            let behind = INLINE_BYTES.saturating_sub(text.len());
-            head = (u128::from_le_bytes(*all) & (u128::MAX >> (behind * 8))).to_le_bytes();
-        }
-        Word { head, text }
-    }
-
-    /// The token itself as a number, when it is short enough, and does not end in a zero: then no other one has it.
-    #[inline]
-    fn key(&self) -> Option<u64> {
-        let key = self.head() as u64;
-        (self.text.len() == key_len(key) && self.text.len() <= KEY_BYTES).then_some(key)
-    }
-
-    /// The hash that sketches know the token by.
-    pub(crate) fn hash(&self) -> u64 {
-        match self.text.len() {
-            len @ ..=INLINE_BYTES => hash::short(self.head(), len),
-            _ => hash::bytes(self.text),
-        }
-    }
-
-    /// The token.
-    pub fn text(&self) -> &[u8] {
-        match self.text.len() {
-            len @ ..=INLINE_BYTES => &self.head[..len],
-            _ => self.text,
-        }
-    }
-
-    fn head(&self) -> u128 {
-        u128::from_le_bytes(self.head)
-    }
-}
-
-/// How many bytes of a key belong to its token.
-#[inline]
-fn key_len(key: u64) -> usize {
-    KEY_BYTES - key.leading_zeros() as usize / 8
-}
-
-/// What takes in the values of a column.
-pub trait Sink {
-    /// Takes in tokens, one time each, until it can take no more.
-    fn all<'a>(&mut self, words: impl Iterator<Item = Word<'a>>);
-
-    /// Takes in a token, so many times; says whether it can take more.
-    fn one(&mut self, word: Word<'_>, times: u64) -> bool;
-}
-
-/// The values of a column in a stretch of the file.
-pub trait Values {
-    /// Shows the tokens from the `from`-th on.
-    fn show(self, from: usize, sink: &mut impl Sink);
-}
-
-impl<'a, I: Iterator<Item = Word<'a>>> Values for I {
-    fn show(self, from: usize, sink: &mut impl Sink) {
-        match from {
-            0 => sink.all(self),
-            _ => sink.all(self.skip(from)),
-        }
-    }
-}
 
 /// A short token and its count; free when that is zero.
 #[derive(Clone, Copy, Debug, Default)]

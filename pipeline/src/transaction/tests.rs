@@ -124,6 +124,7 @@ impl Bench {
             left: false,
             pause: Duration::ZERO,
             call: Call::default(),
+            told: None,
         };
         Bench { desk, requests, visible }
     }
@@ -286,7 +287,8 @@ proptest! {
 async fn a_step_that_never_returns_ends_the_source() {
     let call = Call::default();
     let (source, ended) = oneshot::channel();
-    let mut either = call.clone().or_end(ended, Duration::from_millis(1));
+    let (_told, stopped) = oneshot::channel();
+    let mut either = call.clone().or_end(ended, stopped, Duration::from_millis(1));
     let (release, released) = channel::<()>();
     let desk = std::thread::spawn({
         let Bench { mut desk, .. } = Bench::new([]);
@@ -310,7 +312,25 @@ async fn a_step_that_never_returns_ends_the_source() {
 #[tokio::test]
 async fn without_such_a_step_the_source_ends_as_it_does() {
     let (source, ended) = oneshot::channel();
-    let either = Call::default().or_end(ended, Duration::from_millis(1));
+    let (told, stopped) = oneshot::channel();
+    let either = Call::default().or_end(ended, stopped, Duration::from_millis(1));
+    // The thread of transactions goes first.
+    drop(told);
     source.send(Ok(())).unwrap();
     either.await.unwrap().unwrap();
+}
+
+/// Without a transaction not even a task begins: so a worker that cannot make any must not wait for the first result.
+#[tokio::test]
+async fn what_stops_transactions_ends_the_source_without_a_result() {
+    let (told, stopped) = oneshot::channel();
+    let (_source, ended) = oneshot::channel();
+    let either = Call::default().or_end(ended, stopped, Duration::from_secs(60));
+    let Bench { mut desk, requests, .. } = Bench::new([Some(Course::Stop)]);
+    desk.told = Some(told);
+    let desk = std::thread::spawn(move || desk.run(Duration::from_millis(1)));
+    let failure = either.await.unwrap().unwrap_err();
+    assert!(failure.chain().contains("planned"), "{}", failure.chain());
+    drop(requests);
+    desk.join().unwrap();
 }
