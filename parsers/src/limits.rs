@@ -94,7 +94,7 @@ impl Limits {
         let columns = self.columns_max as u64;
         // A file has records, or is made of columns.
         let record = self.record().max(self.whole_bytes_max) as u64;
-        // A numeric column at finish: 16 bytes a value beside its tokens, whose index (a quarter) is gone.
+        // A numeric column at finish: 16 bytes a value beside its token, which takes at least 44.
         let sorting = self.exact_bytes_max as u64 / 2;
         let sketches =
             (self.sketch_bytes_max as u64).max(columns * crate::aggregate::SKETCH_BYTES_MIN as u64);

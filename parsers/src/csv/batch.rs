@@ -24,7 +24,7 @@ pub(crate) const BATCH_BYTES: usize = 256 << 10;
 /// Bytes behind the batch, so that a field can be read in words.
 const PADDING: usize = 16;
 /// Most fields of a batch, but for its last record: a wide table with empty lines would have a million of them.
-const FIELDS_MAX: usize = 256 << 10;
+const FIELDS_MAX: usize = 128 << 10;
 
 /// A field: where it begins in the batch and where it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
