@@ -212,6 +212,20 @@ fn nearly_csv() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(pieces, 0..120).prop_map(|pieces| pieces.concat())
 }
 
+/// Rows as programs write them, over many blocks of the scanner, with a quote out of place now and then.
+fn mostly_csv() -> impl Strategy<Value = Vec<u8>> {
+    let field = prop_oneof![
+        20 => "[a-z0-9é]{0,12}", 20 => "\"[a-z ,é]{0,20}\"", 3 => "\"[a-z]{0,70}\"\"[a-z]{0,9}\"",
+        3 => "\"[a-z]{0,9}\r?\n[a-z,]{0,9}\"", 1 => Just("5\"".to_owned()), 1 => Just("\"x\"y".to_owned()),
+        2 => Just("\"\"".to_owned()), 1 => Just("\"\"\"\"".to_owned()), 1 => Just(" \"a\"".to_owned()),
+    ];
+    let row = (proptest::collection::vec(field, 3), prop_oneof![9 => Just("\n"), 1 => Just("\r\n")]);
+    proptest::collection::vec(row, 1..60).prop_map(|rows| {
+        let rows: String = rows.iter().map(|(fields, end)| fields.join(",") + end).collect();
+        format!("a,b,c\n{rows}").into_bytes()
+    })
+}
+
 /// Limits so small that tables overflow and records are refused.
 fn tight() -> Limits {
     Limits {
@@ -263,6 +277,23 @@ proptest! {
         let reading = if detected { Reading { strict, ..Reading::default() } } else { told };
         let dialect = detect(&bytes, true, b',', &reading);
         let read = |batch_bytes| {
+            let mut decoder =
+                Box::new(CsvDecoder::with_batch(Format::Csv, dialect.clone(), &limits, None, batch_bytes));
+            decoder.feed(&bytes)?;
+            decoder.finish()
+        };
+        prop_assert_eq!(read(size), read(1));
+        prop_assert_eq!(read(usize::MAX), read(1));
+    }
+
+    /// The same for rows in which quotes are mostly where they should be.
+    #[test]
+    fn quotes_in_and_out_of_place_are_read_alike(bytes in mostly_csv(), size in 64usize..1_000) {
+        let dialect = detect(&bytes, true, b',', &Reading {
+            delimiter: Some(",".to_owned()), quote: Some(Mark::Byte(b'"')), ..Reading::default()
+        });
+        let read = |batch_bytes| {
+            let limits = Limits::default();
             let mut decoder =
                 Box::new(CsvDecoder::with_batch(Format::Csv, dialect.clone(), &limits, None, batch_bytes));
             decoder.feed(&bytes)?;
