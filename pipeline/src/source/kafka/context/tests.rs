@@ -97,6 +97,38 @@ fn partitions_that_are_lost_are_committed_for_no_more() {
     assert!(context.books().requested.is_empty(), "nothing is asked for");
 }
 
+/// A commit that the broker refused, whole or for one partition, is asked for again: else the lag would stay until the next
+/// task is finished.
+#[test]
+fn a_refused_commit_is_asked_for_again() {
+    let consumer = consumer(true);
+    let context = consumer.context();
+    let requested = || context.books().requested.keys().map(|partition| partition.id).collect::<Vec<_>>();
+    for id in [0, 1] {
+        receive(context, id, 0).finish().unwrap();
+    }
+    context.commit(&*consumer);
+    assert_eq!(requested(), [0, 1]);
+    context.commit(&*consumer);
+    assert!(context.books().asked.is_some(), "it waits for the answer");
+
+    let refusal = KafkaError::ConsumerCommit(RDKafkaErrorCode::CoordinatorLoadInProgress);
+    context.commit_callback(Err(refusal), &list_of(&[partition(0), partition(1)]));
+    assert!(requested().is_empty(), "forgotten, and so not taken for asked");
+    context.commit(&*consumer);
+    assert_eq!(requested(), [0, 1], "asked for again");
+
+    // The answer is about one of them, and not what was asked: something older arrived last.
+    let mut older = TopicPartitionList::new();
+    let checkpoint = Checkpoint { next: NextOffset(0), metadata: String::new() };
+    add(&mut older, &partition(0), Some(&checkpoint)).unwrap();
+    context.commit_callback(Ok(()), &older);
+    assert_eq!(requested(), [1]);
+    context.commit(&*consumer);
+    assert_eq!(requested(), [0, 1]);
+    assert!(!context.is_committed());
+}
+
 /// With results in transactions: a partition goes when what is finished there is committed, and not before, so that whoever
 /// gets it repeats nothing.
 #[test]
