@@ -25,7 +25,7 @@ const ROOMY_ENTRIES_MAX: usize = 4096;
 /// A slot of the index that points to no entry.
 const FREE: u32 = u32::MAX;
 
-/// So many long tokens are looked up together.
+/// So many long tokens are looked up together, and so many counts when all are read.
 const AHEAD: usize = 32;
 
 /// A short token and its count; free when that is zero.

@@ -148,8 +148,7 @@ impl Scan<'_> {
         let inside = parity(quotes) ^ if open { u64::MAX } else { 0 };
         let (opening, closing) = (quotes & inside, quotes & !inside);
         let behind_closing = closing << 1 | u64::from(closed);
-        let begins = self.start >= block;
-        let first = if begins && self.start < block + BLOCK { 1 << (self.start - block) } else { 0 };
+        let first = self.start.checked_sub(block).filter(|at| *at < BLOCK).map_or(0, |at| 1 << at);
         let may_open = (ends & !inside) << 1 | first | behind_closing;
         let wrong = (opening & !may_open) | (behind_closing & !(ends | quotes) & masks.seen);
         let more = (opening & behind_closing) | (breaks & inside);
