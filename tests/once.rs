@@ -11,8 +11,8 @@ use pipeline::commit::Metadata;
 use pipeline::failure::Kind;
 use pipeline::source::kafka::Membership;
 use pipeline::task::{NextOffset, Offset};
-use pipeline::transaction::Transactions;
 use pipeline::transaction::kafka::KafkaTransactions;
+use pipeline::transaction::{Course, Transactions};
 use tokio::sync::watch;
 
 const PARTITIONS: i32 = 3;
@@ -95,7 +95,7 @@ async fn results_are_seen_once_although_transactions_are_given_up() {
     let boundaries = [Boundary::Begin, Boundary::Send, Boundary::Offsets, Boundary::Commit];
     futures::future::join_all(boundaries.map(|at| async move {
         let scene = Scene::set("given-up", broker, &[]).await;
-        let worker = scene.worker(at, Mishap::Abort).await;
+        let worker = scene.worker(at, Mishap::Refused(Course::Abort)).await;
         scene.strike().await;
         scene.finish().await;
         worker.stop().await.unwrap();
@@ -178,6 +178,23 @@ async fn nothing_begins_before_a_transaction_has_said_so() {
     scene.client.wait_for_results(WAVE - PARTITIONS as usize).await;
     scene.finish().await;
     worker.stop().await.unwrap();
+}
+
+/// It has left the group when it ends: nobody waits for the end of its session.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_can_make_no_more_transactions_leaves_its_group() {
+    let Some(broker) = apache() else { return };
+    let scene = Scene::set("stops", broker, &[]).await;
+    let worker = scene.worker(Boundary::Commit, Mishap::Refused(Course::Stop)).await;
+    assert_eq!(scene.client.group_members(), 1);
+    scene.strike().await;
+    let failure = worker.end().await.unwrap_err();
+    assert!(failure.chain().contains("planned"), "{}", failure.chain());
+    assert_eq!(scene.client.group_members(), 0);
+    let other = scene.crew.transactional(|inner| inner).await;
+    scene.finish().await;
+    other.stop().await.unwrap();
+    scene.assert_exactly_once("stopped");
 }
 
 /// Two producers of one name: the older one is out, and its worker says so.

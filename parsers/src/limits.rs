@@ -94,8 +94,9 @@ impl Limits {
         let columns = self.columns_max as u64;
         // A file has records, or is made of columns.
         let record = self.record().max(self.whole_bytes_max) as u64;
-        // A numeric column at finish: 16 bytes a value beside its token, which takes at least 44.
-        let sorting = self.exact_bytes_max as u64 / 2;
+        // A numeric column at finish: 16 bytes a value beside its token, which takes at least 44; and 8 more if it is so
+        // large that floats do not tell it from the next.
+        let sorting = self.exact_bytes_max as u64 / 5 * 3;
         let sketches =
             (self.sketch_bytes_max as u64).max(columns * crate::aggregate::SKETCH_BYTES_MIN as u64);
         let names = self.header_bytes_max as u64 * 4;

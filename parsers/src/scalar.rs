@@ -5,6 +5,7 @@
 //! dates are known as dates. Quoting does not matter: `"NA"` is a null and `"1"` a number, as in pandas.
 
 mod local;
+mod plain;
 pub mod tagged;
 
 use std::borrow::Cow;
@@ -12,6 +13,8 @@ use std::borrow::Cow;
 use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime};
 use serde::{Deserialize, Serialize};
+
+use crate::aggregate::Word;
 
 /// How the values of a file are written as tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +58,15 @@ impl Syntax {
             Syntax::Field => read(token),
             Syntax::Local(numbers) => local::read(token, numbers),
             Syntax::Tagged => tagged::read(token),
+        }
+    }
+
+    /// Understands one token that is prepared.
+    #[inline]
+    pub(crate) fn read_word(self, word: &Word<'_>) -> Scalar {
+        match self {
+            Syntax::Field => plain::number(word).unwrap_or_else(|| read(word.text())),
+            _ => self.read(word.text()),
         }
     }
 
@@ -108,6 +120,10 @@ pub fn read(token: &[u8]) -> Scalar {
 }
 
 fn number_or_date(token: &[u8]) -> Scalar {
+    // No number has two of these.
+    if token.len() >= 10 && token[4] == b'-' && token[7] == b'-' {
+        return date(token).unwrap_or(Scalar::Text);
+    }
     if let Some(scalar) = number(token) {
         return scalar;
     }
@@ -164,51 +180,7 @@ fn is_null(token: &[u8]) -> bool {
 
 /// A number in pandas' syntax: blanks around it are tolerated, blanks inside are not.
 fn number(token: &[u8]) -> Option<Scalar> {
-    plain_number(token).or_else(|| any_number(token))
-}
-
-/// A number as most are written: up to fifteen digits with a point among them, or up to sixteen.
-fn plain_number(token: &[u8]) -> Option<Scalar> {
-    let (negative, text) = match token {
-        [b'-', rest @ ..] => (true, rest),
-        rest => (false, rest),
-    };
-    match text {
-        [b'0', b'0'..=b'9', ..] => return None,
-        [b'0'..=b'9', ..] => {}
-        _ => return None,
-    }
-    let (digits, places) = digits(text)?;
-    Some(match places {
-        None if negative => Scalar::Int(-(digits as i64)),
-        None => Scalar::Int(digits as i64),
-        Some(places) => {
-            let value = digits as f64 / TENS[places];
-            Scalar::Float(if negative { -value } else { value })
-        }
-    })
-}
-
-/// The powers of ten that are exact as floats, as far as whole numbers of so many digits are, too: then one division rounds
-/// once, as a whole parser would (W. D. Clinger, "How to read floating point numbers accurately", 1990).
-const TENS: [f64; 16] =
-    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
-
-/// Digits as a number, and how many of them are behind a point, if there is one.
-#[inline]
-fn digits(text: &[u8]) -> Option<(u64, Option<usize>)> {
-    if text.len() > TENS.len() {
-        return None;
-    }
-    let (mut digits, mut point) = (0u64, None);
-    for (at, &byte) in text.iter().enumerate() {
-        match byte.wrapping_sub(b'0') {
-            digit @ 0..=9 => digits = digits.wrapping_mul(10).wrapping_add(u64::from(digit)),
-            _ if byte == b'.' && point.is_none() => point = Some(at),
-            _ => return None,
-        }
-    }
-    Some((digits, point.map(|at| text.len() - 1 - at)))
+    plain::number(&Word::new(token)).or_else(|| any_number(token))
 }
 
 fn any_number(token: &[u8]) -> Option<Scalar> {
@@ -229,10 +201,6 @@ fn any_number(token: &[u8]) -> Option<Scalar> {
     }
     if !digits.iter().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')) {
         return None;
-    }
-    if let Some((digits, Some(places))) = self::digits(digits) {
-        let value = digits as f64 / TENS[places];
-        return Some(Scalar::Float(if negative { -value } else { value }));
     }
     let value: f64 = str::from_utf8(text).ok()?.parse().ok()?;
     Some(Scalar::Float(value))

@@ -27,7 +27,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::commit::{Checkpoint, Generation, Standing};
 use crate::config::WorkerType;
@@ -44,9 +44,18 @@ pub mod kafka;
 
 /// How long a broker is left alone after it refused something.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Longer than any step of a client that keeps to its timeouts. librdkafka waits without an end when it loses its question
-/// for the group's coordinator (confluentinc/librdkafka#5456, #5511); nothing in the process can make it return.
-const CALL_MAX: Duration = Duration::from_secs(60);
+/// How long is waited for what may never come.
+struct Patience {
+    /// For a step. librdkafka waits without an end when it loses its question for the group's coordinator
+    /// (confluentinc/librdkafka#5456, #5511); nothing in the process can make it return.
+    step: Duration,
+    /// For a source without transactions to leave the group.
+    leave: Duration,
+}
+
+/// Longer than any step of a client that keeps to its timeouts; longer than the source waits for a last commit that does not
+/// come, and shorter than the worker waits for the source.
+const PATIENCE: Patience = Patience { step: Duration::from_secs(60), leave: Duration::from_secs(7) };
 /// How often it is looked whether something waits for a commit without a result: a task that may only begin when that is
 /// said.
 const LOOK: Duration = Duration::from_millis(20);
@@ -165,28 +174,43 @@ impl Call {
         since.is_some_and(|since| since.elapsed() > most)
     }
 
-    /// The end of a source, which comes early when a step takes longer than this, or when transactions are `stopped`: then
-    /// nothing would ever be committed again, not even that a task begins.
-    fn or_end(self, mut ended: Ended, mut stopped: oneshot::Receiver<Failure>, most: Duration) -> Ended {
+    /// The end of a source, which comes early when a step takes too long, or when transactions are `stopped`: then
+    /// nothing would ever be committed again, not even that a task begins. The source ends its intake and leaves the
+    /// group first, so that its partitions are consumed by others at once, not when its session has run out.
+    fn or_end(
+        self,
+        intake: Arc<Intake>,
+        mut ended: Ended,
+        stopped: oneshot::Receiver<Failure>,
+        patience: Patience,
+    ) -> Ended {
         let (told, either) = oneshot::channel();
         tokio::spawn(async move {
-            let outcome = loop {
-                tokio::select! {
+            let failure = tokio::select! {
+                outcome = &mut ended => {
                     // A source that died says nothing, and neither does this.
-                    outcome = &mut ended => break outcome.ok(),
-                    Ok(failure) = &mut stopped, if !stopped.is_terminated() => break Some(Err(failure)),
-                    () = sleep(most / 4) => if self.is_longer_than(most) {
-                        let context = "a call of the Kafka client for a transaction does not return; restart the worker, \
-                                       nothing is lost or doubled";
-                        break Some(Err(Failure::new(Stage::Publish, Kind::BrokerRefused, context)));
-                    }
+                    let _ = outcome.map(|outcome| told.send(outcome));
+                    return;
                 }
+                Ok(failure) = stopped => failure,
+                failure = self.lasts_longer_than(patience.step) => failure,
             };
-            if let Some(outcome) = outcome {
-                let _ = told.send(outcome);
-            }
+            intake.close();
+            intake.abandon();
+            let _ = timeout(patience.leave, ended).await;
+            let _ = told.send(Err(failure));
         });
         either
+    }
+
+    /// Returns when a step does not.
+    async fn lasts_longer_than(&self, most: Duration) -> Failure {
+        while !self.is_longer_than(most) {
+            sleep(most / 4).await;
+        }
+        let context = "a call of the Kafka client for a transaction does not return; restart the worker, nothing is lost \
+                       or doubled";
+        Failure::new(Stage::Publish, Kind::BrokerRefused, context)
     }
 }
 
@@ -222,7 +246,7 @@ pub fn open<T: Transactions>(
                 .because(error)
         },
     )?;
-    let ended = call.or_end(source.ended, stopped, CALL_MAX);
+    let ended = call.or_end(Arc::clone(&source.intake), source.ended, stopped, PATIENCE);
     Ok((Source { ended, ..source }, Publish { requests, worker_type, worker: dead_letter::worker().into() }))
 }
 

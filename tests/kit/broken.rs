@@ -28,8 +28,8 @@ pub enum Boundary {
 /// What happens there.
 #[derive(Clone)]
 pub enum Mishap {
-    /// The transaction must be given up.
-    Abort,
+    /// The broker refuses the step.
+    Refused(Course),
     /// The thread dies, and leaves everything as it is.
     Death,
     /// Nothing goes on until the value is false.
@@ -90,9 +90,9 @@ impl<T> Broken<T> {
         }
         self.trigger.struck.store(true, Ordering::SeqCst);
         match &self.mishap {
-            Mishap::Abort => {
-                let failure = Failure::new(Stage::Publish, Kind::ResultUndelivered, "planned");
-                Err(Refused { course: Course::Abort, failure })
+            Mishap::Refused(course) => {
+                let failure = Failure::new(Stage::Publish, Kind::BrokerRefused, "planned");
+                Err(Refused { course: *course, failure })
             }
             Mishap::Death => panic!("planned"),
             Mishap::Meanwhile(happens) => {

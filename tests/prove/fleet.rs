@@ -27,8 +27,8 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a worker may end by itself, one time after the other, before something is wrong with all of them.
 const STOPS_MAX: usize = 10;
 const SIGKILL: i32 = 9;
-/// The kind of failure of a worker that leaves while no broker answers.
-const UNCONFIRMED: &str = "commit_unconfirmed";
+/// The kinds of failure of a worker that leaves while no broker answers, or when its broker has given it up just before.
+const NOT_ITS_FAULT: [&str; 2] = ["commit_unconfirmed", "broker_refused"];
 
 /// What happened to the workers.
 #[derive(Clone, Debug, Default)]
@@ -273,8 +273,8 @@ impl Fleet {
                 *self.fates.at_boundaries.entry(at).or_default() += 1;
             }
             (State::Told(_), _) if status.success() => self.fates.left += 1,
-            // The broker did not answer just then. The program says so, which is how it shall end.
-            (State::Told(_), _) if reason().contains(UNCONFIRMED) => {
+            // The program says so, which is how it shall end.
+            (State::Told(_), _) if NOT_ITS_FAULT.iter().any(|kind| reason().contains(kind)) => {
                 *self.fates.stopped.entry(reason()).or_default() += 1;
             }
             (State::Told(_), _) => self.fates.unruly.push(reason()),

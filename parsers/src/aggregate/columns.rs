@@ -215,7 +215,7 @@ impl Columns {
         match other.state {
             State::Exact(tokens) => {
                 for (token, times) in tokens.iter() {
-                    self.add(index, Word::new(token), times);
+                    self.add(index, token, times);
                 }
             }
             State::Estimated(mut sketches) => {
@@ -256,7 +256,7 @@ impl Columns {
             tokens.seal();
             let mut sketches = Sketches::new(&self.sizes);
             for (token, times) in tokens.iter() {
-                sketches.add(self.syntax, Word::new(token), times);
+                sketches.add(self.syntax, token, times);
             }
             column.state = State::Estimated(Box::new(sketches));
         }

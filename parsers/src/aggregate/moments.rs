@@ -22,24 +22,22 @@ impl Double {
         Double { high, low: (a - (high - shadow)) + (b - shadow) }
     }
 
+    /// The exact product, by the halves of T. J. Dekker (1971) where nothing overflows: every processor has that.
     fn of_product(a: f64, b: f64) -> Double {
+        const USUAL: std::ops::Range<f64> = 1e-140..1e150;
         let high = a * b;
-        Double { high, low: a.mul_add(b, -high) }
+        if a == 0.0 || b == 0.0 {
+            return Double { high, low: 0.0 };
+        }
+        if !USUAL.contains(&a.abs()) || !USUAL.contains(&b.abs()) {
+            return Double { high, low: a.mul_add(b, -high) };
+        }
+        let ((a, a_low), (b, b_low)) = (halves(a), halves(b));
+        Double { high, low: ((a * b - high) + (a * b_low + a_low * b)) + a_low * b_low }
     }
 
-    /// The exact square, by T. J. Dekker's halves (1971) where they do not overflow: every processor has that.
     fn of_square(a: f64) -> Double {
-        const SPLIT: f64 = ((1u64 << 27) + 1) as f64;
-        const LARGE: f64 = 1e150;
-        const SMALL: f64 = 1e-140;
-        if a.abs() > LARGE || (a.abs() < SMALL) {
-            return Double::of_product(a, a);
-        }
-        let shadow = SPLIT * a;
-        let head = shadow - (shadow - a);
-        let tail = a - head;
-        let high = a * a;
-        Double { high, low: ((head * head - high) + 2.0 * (head * tail)) + tail * tail }
+        Double::of_product(a, a)
     }
 
     /// Adds a number, and does not bring both parts in order: that is for later.
@@ -76,6 +74,13 @@ impl Double {
     fn value(self) -> f64 {
         self.high + self.low
     }
+}
+
+/// A number as two that have half of its digits each.
+fn halves(value: f64) -> (f64, f64) {
+    let shadow = ((1u64 << 27) + 1) as f64 * value;
+    let head = shadow - (shadow - value);
+    (head, value - head)
 }
 
 /// The first two moments of the values seen so far.

@@ -112,7 +112,7 @@ impl Sketches {
 
     /// Takes in one token of this syntax, `times` times.
     pub fn add(&mut self, syntax: Syntax, word: Word<'_>, times: u64) {
-        let scalar = syntax.read(word.text());
+        let scalar = syntax.read_word(&word);
         if scalar == Scalar::Null {
             self.nulls += times;
             return;

@@ -4,36 +4,24 @@
 //! token has to be understood only once. Promise: the table never grows beyond the room it is given; it
 //! says `Full` before it would, and stays as it was.
 
-use std::hash::BuildHasher;
+mod long;
+mod short;
 
-use foldhash::fast::RandomState;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_bytes::{ByteBuf, Bytes};
+use serde_bytes::ByteBuf;
 
-use crate::aggregate::word::{INLINE_BYTES, KEY_BYTES, Word, key_len};
+use self::long::Long;
+use self::short::Short;
+use crate::aggregate::word::{KEY_BYTES, Word};
 
-/// The table's first allocations; small, since a file may have thousands of columns.
-const ARENA_BYTES_MIN: usize = 128;
+/// Tokens of a first allocation; few, since a file may have thousands of columns.
 const ENTRIES_MIN: usize = 8;
-/// Slots for each token that may be in them: half of them stay free, so that a search is short.
-const SLOTS_PER_ENTRY: usize = 2;
-/// The same of short tokens, as long as there are no more of them than this: then memory is cheap, and most searches end
-/// where they begin.
-const ROOMY_SLOTS_PER_ENTRY: usize = 4;
-const ROOMY_ENTRIES_MAX: usize = 4096;
-/// A slot of the index that points to no entry.
-const FREE: u32 = u32::MAX;
-
-/// So many long tokens are looked up together, and so many counts when all are read.
+/// So many tokens are looked up together where the table is not in the cache, and so many counts when all are read: what
+/// each needs is on its way before the first is waited for.
 const AHEAD: usize = 32;
-
-/// A short token and its count; free when that is zero.
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    key: u64,
-    count: u64,
-}
+/// Tables up to so many slots, or entries, are taken for near: there that costs more than it spares.
+const NEAR: usize = 1 << 15;
 
 /// Where a token is, in the order of first appearance.
 #[derive(Clone, Copy, Debug)]
@@ -42,33 +30,6 @@ enum Kept {
     Short([u8; KEY_BYTES]),
     /// In the entry of this number.
     Long(u32),
-}
-
-/// A long token.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    head: [u8; INLINE_BYTES],
-    count: u64,
-    /// Where a long token lies in the arena.
-    start: u32,
-    len: u32,
-}
-
-impl Entry {
-    fn head(&self) -> u128 {
-        u128::from_le_bytes(self.head)
-    }
-
-    fn is(&self, word: &Word<'_>, arena: &[u8]) -> bool {
-        self.head() == word.head()
-            && self.len as usize == word.text.len()
-            && (word.text.len() <= INLINE_BYTES || self.text(arena) == word.text)
-    }
-
-    fn text<'a>(&'a self, arena: &'a [u8]) -> &'a [u8] {
-        let len = self.len as usize;
-        if len <= INLINE_BYTES { &self.head[..len] } else { &arena[self.start as usize..][..len] }
-    }
 }
 
 /// There is no room for a new token.
@@ -86,44 +47,39 @@ pub struct Taken {
     pub is_full: bool,
 }
 
+impl Taken {
+    /// Notes what became of one more; says whether it found room.
+    #[inline]
+    fn note(&mut self, added: Result<usize, Full>) -> bool {
+        match added {
+            Ok(grown) => {
+                self.grown += grown;
+                self.values += 1;
+            }
+            Err(Full) => self.is_full = true,
+        }
+        !self.is_full
+    }
+}
+
 /// The distinct tokens of a column.
 ///
-/// The hash is seeded at random, against files made to collide. Nothing that leaves the table depends on it:
+/// The hashes are seeded at random, against files made to collide. Nothing that leaves the table depends on them:
 /// the order is that of first appearance and sizes follow from the number of tokens.
 #[derive(Clone, Default)]
 pub struct Tokens {
-    /// Short tokens, at the places of their hashes or in the next free slots: a power of two of them.
-    slots: Vec<Slot>,
-    /// How many of them there are.
-    short: usize,
-    /// Numbers of entries at the places of their hashes, or in the next free places: a power of two of them.
-    index: Vec<u32>,
-    entries: Vec<Entry>,
-    arena: Vec<u8>,
+    short: Short,
+    long: Long,
     order: Vec<Kept>,
-    hash: RandomState,
 }
 
 impl Tokens {
     /// Takes in one token, `times` times. `room` is how many bytes may be allocated, for a moment, to do so.
     /// Returns by how many bytes the table grew.
     pub fn add(&mut self, word: Word<'_>, times: u64, room: usize) -> Result<usize, Full> {
-        if let Some(key) = word.key() {
-            return match self.slot(key) {
-                Some(slot) if slot.count > 0 => {
-                    slot.count += times;
-                    Ok(0)
-                }
-                _ => self.insert_short(key, times, room),
-            };
-        }
-        let hash = seeded(&self.hash, &word);
-        match self.find(&word, hash) {
-            Some(entry) => {
-                entry.count += times;
-                Ok(0)
-            }
-            None => self.insert(word, hash, times, room),
+        match word.key() {
+            Some(key) => self.add_short(key, times, room),
+            None => self.add_long(&word, self.long.tag(&word), times, room),
         }
     }
 
@@ -132,196 +88,124 @@ impl Tokens {
         let mut taken = Taken::default();
         let mut next = words.next();
         while let Some(word) = next {
-            let Some(key) = word.key() else {
-                let mut block = [word; AHEAD];
-                let mut count = 1;
+            let key = word.key();
+            let size = if key.is_some() { self.short.len() } else { self.long.len() };
+            if size <= NEAR {
+                let added = match key {
+                    Some(key) => self.add_short(key, 1, room - taken.grown),
+                    None => self.add_long(&word, self.long.tag(&word), 1, room - taken.grown),
+                };
+                if !taken.note(added) {
+                    break;
+                }
                 next = words.next();
-                while let Some(word) = next.filter(|word| count < AHEAD && word.key().is_none()) {
-                    block[count] = word;
-                    count += 1;
-                    next = words.next();
-                }
-                self.add_long(&block[..count], room, &mut taken);
-                if taken.is_full {
-                    return taken;
-                }
                 continue;
-            };
-            match self.slot(key) {
-                Some(slot) if slot.count > 0 => slot.count += 1,
-                _ => match self.insert_short(key, 1, room - taken.grown) {
-                    Ok(grown) => taken.grown += grown,
-                    Err(Full) => {
-                        taken.is_full = true;
-                        return taken;
-                    }
-                },
             }
-            taken.values += 1;
+            let mut block = [word; AHEAD];
+            let mut count = 1;
             next = words.next();
+            while let Some(word) = next.filter(|word| count < AHEAD && word.key().is_some() == key.is_some())
+            {
+                block[count] = word;
+                count += 1;
+                next = words.next();
+            }
+            self.add_ahead(&block[..count], key.is_some(), room, &mut taken);
+            if taken.is_full {
+                break;
+            }
         }
         taken
     }
 
-    /// Takes in long tokens. A large table is not in the cache: the places of all are fetched before the first is needed.
-    fn add_long(&mut self, words: &[Word<'_>], room: usize, taken: &mut Taken) {
-        let (mut hashes, mut likely) = ([0; AHEAD], [0; AHEAD]);
-        for ((hash, likely), word) in hashes.iter_mut().zip(&mut likely).zip(words) {
-            *hash = seeded(&self.hash, word);
-            *likely = self.index.get(self.first(*hash)).copied().unwrap_or(FREE);
+    /// Takes in tokens that are all short, or all long.
+    fn add_ahead(&mut self, words: &[Word<'_>], are_short: bool, room: usize, taken: &mut Taken) {
+        if are_short {
+            let likely = self.short.ahead(words);
+            words.iter().zip(likely).all(|(word, at)| {
+                let key = word.key().unwrap_or_default();
+                let is_known = self.short.count_at(at, key);
+                taken.note(if is_known { Ok(0) } else { self.add_short(key, 1, room - taken.grown) })
+            });
+        } else {
+            let (tags, likely) = self.long.ahead(words);
+            words.iter().zip(tags).zip(likely).all(|((word, tag), number)| {
+                let is_known = self.long.count_at(number, word);
+                taken.note(if is_known { Ok(0) } else { self.add_long(word, tag, 1, room - taken.grown) })
+            });
         }
-        let mut heads = [0; AHEAD];
-        for (head, &number) in heads.iter_mut().zip(&likely[..words.len()]) {
-            *head = self.entries.get(number as usize).map_or(0, Entry::head);
-        }
-        for (at, word) in words.iter().enumerate() {
-            if heads[at] == word.head()
-                && let Some(entry) = self.entries.get_mut(likely[at] as usize)
-                && entry.is(word, &self.arena)
-            {
-                entry.count += 1;
-            } else if let Some(entry) = self.find(word, hashes[at]) {
-                entry.count += 1;
-            } else {
-                match self.insert(*word, hashes[at], 1, room - taken.grown) {
-                    Ok(grown) => taken.grown += grown,
-                    Err(Full) => {
-                        taken.is_full = true;
-                        return;
-                    }
-                }
-            }
-            taken.values += 1;
-        }
-    }
-
-    /// The slot of a short token, or the free one where it would go; `None` when there are no slots.
-    #[inline]
-    fn slot(&mut self, key: u64) -> Option<&mut Slot> {
-        let mask = self.slots.len().wrapping_sub(1);
-        let mut at = self.hash.hash_one(key) as usize & mask;
-        loop {
-            let slot = self.slots.get(at)?;
-            if slot.key == key || slot.count == 0 {
-                return self.slots.get_mut(at);
-            }
-            at = (at + 1) & mask;
-        }
-    }
-
-    /// Where in the index the search for a hash begins.
-    fn first(&self, hash: u64) -> usize {
-        hash as usize & self.index.len().wrapping_sub(1)
     }
 
     #[inline]
-    fn find(&mut self, word: &Word<'_>, hash: u64) -> Option<&mut Entry> {
-        let mut at = self.first(hash);
-        loop {
-            let number = *self.index.get(at)? as usize;
-            if self.entries.get(number)?.is(word, &self.arena) {
-                return self.entries.get_mut(number);
-            }
-            at = (at + 1) & (self.index.len() - 1);
+    fn add_short(&mut self, key: u64, times: u64, room: usize) -> Result<usize, Full> {
+        match self.short.count(key, times) {
+            Ok(()) => Ok(0),
+            Err(at) => self.insert_short(key, at, times, room),
         }
     }
 
+    /// `at`: the slot where it goes, if the table need not grow.
     #[cold]
-    fn insert_short(&mut self, key: u64, times: u64, room: usize) -> Result<usize, Full> {
+    fn insert_short(&mut self, key: u64, mut at: usize, times: u64, room: usize) -> Result<usize, Full> {
         let before = self.bytes();
-        let order = grown(self.order.capacity(), self.order.len() + 1, ENTRIES_MIN);
-        let per_entry = if self.short < ROOMY_ENTRIES_MAX { ROOMY_SLOTS_PER_ENTRY } else { SLOTS_PER_ENTRY };
-        let slots = slots_for(self.slots.len(), self.short + 1, per_entry);
-        let need = order.unwrap_or(0) * size_of::<Kept>() + slots.unwrap_or(0) * size_of::<Slot>();
-        if need > room {
+        let (order, slots) = (self.order_growth(), self.short.next_len());
+        if order.unwrap_or(0) * size_of::<Kept>() + slots.map_or(0, short::bytes) > room {
             return Err(Full);
         }
-        if let Some(capacity) = order {
-            self.order.reserve_exact(capacity - self.order.len());
+        if let Some(len) = slots {
+            self.short.grow(len);
+            at = self.short.free(key);
         }
-        if let Some(slots) = slots {
-            let old = std::mem::replace(&mut self.slots, vec![Slot::default(); slots]);
-            for slot in old.into_iter().filter(|slot| slot.count > 0) {
-                self.slot(slot.key).into_iter().for_each(|place| *place = slot);
-            }
-        }
-        self.slot(key).into_iter().for_each(|place| *place = Slot { key, count: times });
-        self.short += 1;
-        self.order.push(Kept::Short(key.to_le_bytes()));
+        self.short.put(at, key, times);
+        self.keep(Kept::Short(key.to_le_bytes()), order);
         Ok(self.bytes() - before)
     }
 
+    #[inline]
+    fn add_long(&mut self, word: &Word<'_>, tag: u32, times: u64, room: usize) -> Result<usize, Full> {
+        if self.long.count(word, tag, times) { Ok(0) } else { self.insert_long(word, tag, times, room) }
+    }
+
     #[cold]
-    fn insert(&mut self, word: Word<'_>, hash: u64, times: u64, room: usize) -> Result<usize, Full> {
+    fn insert_long(&mut self, word: &Word<'_>, tag: u32, times: u64, room: usize) -> Result<usize, Full> {
         let before = self.bytes();
-        let long = if word.text.len() > INLINE_BYTES { word.text } else { &[] };
-        let arena = grown(self.arena.capacity(), self.arena.len() + long.len(), ARENA_BYTES_MIN);
-        let entries = grown(self.entries.capacity(), self.entries.len() + 1, ENTRIES_MIN);
-        let order = grown(self.order.capacity(), self.order.len() + 1, ENTRIES_MIN);
-        let number = self.entries.len();
-        let slots = slots_for(self.index.len(), number + 1, SLOTS_PER_ENTRY);
-        let need = arena.unwrap_or(0)
-            + entries.unwrap_or(0) * size_of::<Entry>()
-            + order.unwrap_or(0) * size_of::<Kept>()
-            + slots.unwrap_or(0) * size_of::<u32>();
-        if need > room || self.arena.len() + long.len() > u32::MAX as usize || number >= FREE as usize {
+        let order = self.order_growth();
+        let growth = self.long.growth(word).ok_or(Full)?;
+        if order.unwrap_or(0) * size_of::<Kept>() + growth.bytes() > room {
             return Err(Full);
         }
-        if let Some(capacity) = arena {
-            self.arena.reserve_exact(capacity - self.arena.len());
-        }
-        if let Some(capacity) = entries {
-            self.entries.reserve_exact(capacity - self.entries.len());
-        }
-        if let Some(capacity) = order {
-            self.order.reserve_exact(capacity - self.order.len());
-        }
-        if let Some(slots) = slots {
-            self.index_anew(slots);
-        }
-        let (start, len) = (self.arena.len() as u32, word.text.len() as u32);
-        self.arena.extend_from_slice(long);
-        self.entries.push(Entry { head: word.head, count: times, start, len });
-        self.order.push(Kept::Long(number as u32));
-        place(&mut self.index, hash, number as u32);
+        let number = self.long.insert(word, tag, times, growth);
+        self.keep(Kept::Long(number), order);
         Ok(self.bytes() - before)
     }
 
-    fn index_anew(&mut self, slots: usize) {
-        // The old one goes first: both need not be there at once.
-        self.index = Vec::new();
-        self.index = vec![FREE; slots];
-        for (number, entry) in self.entries.iter().enumerate() {
-            let word = Word::new(entry.text(&self.arena));
-            place(&mut self.index, seeded(&self.hash, &word), number as u32);
+    fn order_growth(&self) -> Option<usize> {
+        grown(self.order.capacity(), self.order.len() + 1, ENTRIES_MIN)
+    }
+
+    fn keep(&mut self, kept: Kept, growth: Option<usize>) {
+        if let Some(capacity) = growth {
+            self.order.reserve_exact(capacity - self.order.len());
         }
+        self.order.push(kept);
     }
 
     /// The tokens with their counts, in the order of first appearance.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], u64)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Word<'_>, u64)> {
         self.order.chunks(AHEAD).flat_map(|some| {
             // Fetched together: what is done with each may take long.
             let mut counts = [0; AHEAD];
             for (count, kept) in counts.iter_mut().zip(some) {
                 *count = match kept {
-                    Kept::Short(bytes) => self.count(u64::from_le_bytes(*bytes)),
-                    Kept::Long(number) => self.entries[*number as usize].count,
+                    Kept::Short(bytes) => self.short.get(u64::from_le_bytes(*bytes)),
+                    Kept::Long(number) => self.long.get(*number),
                 };
             }
             some.iter().zip(counts).map(|(kept, count)| match kept {
-                Kept::Short(bytes) => (&bytes[..key_len(u64::from_le_bytes(*bytes))], count),
-                Kept::Long(number) => (self.entries[*number as usize].text(&self.arena), count),
+                Kept::Short(bytes) => (Word::of_key(bytes), count),
+                Kept::Long(number) => (self.long.word(*number), count),
             })
         })
-    }
-
-    fn count(&self, key: u64) -> u64 {
-        let mask = self.slots.len().wrapping_sub(1);
-        let mut at = self.hash.hash_one(key) as usize & mask;
-        while self.slots[at].key != key {
-            at = (at + 1) & mask;
-        }
-        self.slots[at].count
     }
 
     /// How many different tokens there are.
@@ -336,23 +220,19 @@ impl Tokens {
 
     /// The memory held.
     pub fn bytes(&self) -> usize {
-        self.arena.capacity()
-            + self.entries.capacity() * size_of::<Entry>()
-            + self.order.capacity() * size_of::<Kept>()
-            + self.slots.capacity() * size_of::<Slot>()
-            + self.index.capacity() * size_of::<u32>()
+        self.short.bytes() + self.long.bytes() + self.order.capacity() * size_of::<Kept>()
     }
 
     /// Gives back the memory of the index. The table can still be read, but takes in nothing more.
     pub fn seal(&mut self) {
-        self.index = Vec::new();
+        self.long.seal();
     }
 }
 
 /// As pairs of token and count, in their order.
 impl Serialize for Tokens {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.iter().map(|(token, times)| (Bytes::new(token), times)))
+        serializer.collect_seq(self.iter().map(|(token, times)| (ByteBuf::from(token.text()), times)))
     }
 }
 
@@ -365,30 +245,6 @@ impl<'de> Deserialize<'de> for Tokens {
             added.map_err(|Full| D::Error::custom("more tokens than a table can hold"))?;
         }
         Ok(tokens)
-    }
-}
-
-/// How many slots there must be for so many tokens, when there are too few.
-fn slots_for(slots: usize, tokens: usize, per_entry: usize) -> Option<usize> {
-    let entries = grown(slots / per_entry, tokens, ENTRIES_MIN)?;
-    Some((entries * per_entry).next_power_of_two())
-}
-
-/// Puts the number of an entry that is not there yet into the index.
-fn place(index: &mut [u32], hash: u64, number: u32) {
-    let mask = index.len() - 1;
-    let mut at = hash as usize & mask;
-    while index[at] != FREE {
-        at = (at + 1) & mask;
-    }
-    index[at] = number;
-}
-
-fn seeded(state: &RandomState, word: &Word<'_>) -> u64 {
-    match word.text.len() {
-        // The length makes words of zeros differ.
-        len @ ..=INLINE_BYTES => state.hash_one(word.head() ^ (len as u128) << 120),
-        _ => state.hash_one(word.text),
     }
 }
 
@@ -409,8 +265,11 @@ mod tests {
             tokens.add(Word::new(token.as_bytes()), 1, usize::MAX).unwrap();
         }
         tokens.add(Word::new(b"a"), 5, usize::MAX).unwrap();
-        let seen: Vec<_> = tokens.iter().collect();
-        assert_eq!(seen, [(&b"b"[..], 3), (b"a", 6), (b"", 1), (b"a\0", 1)]);
+        let seen: Vec<_> = tokens.iter().map(|(token, times)| (token.text().to_vec(), times)).collect();
+        assert_eq!(
+            seen,
+            [("b", 3), ("a", 6), ("", 1), ("a\0", 1)].map(|(token, times)| (token.into(), times))
+        );
         assert_eq!(tokens.len(), 4);
         assert!(!tokens.is_empty());
     }
@@ -434,5 +293,37 @@ mod tests {
         tokens.add(Word::new(&7u32.to_le_bytes()), 1, 0).unwrap();
         tokens.seal();
         assert_eq!(tokens.iter().map(|pair| pair.1).sum::<u64>(), u64::from(added) + 1);
+    }
+
+    /// Tables that are looked up ahead of time count as the others do, and are as full at the same token.
+    #[test]
+    fn large_tables_count_as_small_ones_do() {
+        let many = 8 * NEAR;
+        let token = |number: usize| match number % 4 {
+            0 => format!("{number}"),
+            1 => format!("number {number}"),
+            2 => format!("the number {number} is longer"),
+            _ => format!("{number} is the longest of all that anyone has ever written down here"),
+        };
+        let texts: Vec<String> = (0..2 * many).map(|at| token(at * 7919 % many / 2 * 2 + at % 2)).collect();
+        let words = || texts.iter().map(|text| Word::new(text.as_bytes()));
+        let (mut at_once, mut one_by_one) = (Tokens::default(), Tokens::default());
+        let taken = at_once.add_all(&mut words(), usize::MAX);
+        words().for_each(|word| drop(one_by_one.add(word, 1, usize::MAX)));
+        assert!(at_once.short.len() > NEAR && at_once.long.len() > NEAR);
+        assert_eq!((taken.values, taken.grown, taken.is_full), (texts.len(), at_once.bytes(), false));
+        let seen = |tokens: &Tokens| -> Vec<(Vec<u8>, u64)> {
+            tokens.iter().map(|(word, times)| (word.text().to_vec(), times)).collect()
+        };
+        assert_eq!(seen(&at_once), seen(&one_by_one));
+
+        let room = at_once.bytes() / 2;
+        let (mut at_once, mut one_by_one) = (Tokens::default(), Tokens::default());
+        let taken = at_once.add_all(&mut words(), room);
+        let fits =
+            words().take_while(|word| one_by_one.add(*word, 1, room - one_by_one.bytes()).is_ok()).count();
+        assert!(at_once.short.len().max(at_once.long.len()) > NEAR && taken.is_full);
+        assert_eq!((taken.values, taken.grown), (fits, one_by_one.bytes()));
+        assert_eq!(seen(&at_once), seen(&one_by_one));
     }
 }

@@ -29,6 +29,14 @@ impl<'a> Word<'a> {
         Word { head, text }
     }
 
+    /// The token that is its own key.
+    #[inline]
+    pub(super) fn of_key(bytes: &'a [u8; KEY_BYTES]) -> Word<'a> {
+        let mut head = [0; INLINE_BYTES];
+        head[..KEY_BYTES].copy_from_slice(bytes);
+        Word { head, text: &bytes[..key_len(u64::from_le_bytes(*bytes))] }
+    }
+
     /// A token of a tag and `len` bytes behind it, the lowest of `bytes`, whose others are zero. At most fifteen.
     #[inline]
     pub(crate) fn made(tag: u8, bytes: u128, len: usize) -> Word<'static> {
@@ -75,6 +83,13 @@ impl<'a> Word<'a> {
             len @ ..=INLINE_BYTES => &self.head[..len],
             _ => self.text,
         }
+    }
+
+    /// A token of up to sixteen bytes as a number, the first byte the lowest, and how many they are.
+    #[inline]
+    pub(crate) fn inline(&self) -> Option<(u128, usize)> {
+        let len = self.text.len();
+        (len <= INLINE_BYTES).then(|| (self.head(), len))
     }
 
     pub(super) fn head(&self) -> u128 {

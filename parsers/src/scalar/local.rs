@@ -30,7 +30,8 @@ pub(super) fn read(token: &[u8], numbers: Numbers) -> Scalar {
 
 fn number(token: &[u8], numbers: Numbers) -> Option<Scalar> {
     let text = super::trim(token);
-    if text.len() > NUMBER_BYTES_MAX {
+    // Most text is told apart by its first character.
+    if !matches!(text.first()?, b'0'..=b'9' | b'+' | b'-' | b'.' | b',') || text.len() > NUMBER_BYTES_MAX {
         return None;
     }
     let text = str::from_utf8(text).ok()?;

@@ -105,7 +105,7 @@ struct Bench {
 
 impl Bench {
     fn new(plan: impl IntoIterator<Item = Option<Course>>) -> Bench {
-        let intake = Intake::new(Bounds { tasks_max: 100, window_max: 100, deaths_max: 3 });
+        let intake = intake();
         intake.assign(partition());
         let visible = Arc::<Mutex<Visible>>::default();
         let model = Model {
@@ -282,38 +282,61 @@ proptest! {
     }
 }
 
+const LONG: Duration = Duration::from_secs(60);
+
+fn patience(step: Duration) -> Patience {
+    Patience { step, leave: LONG }
+}
+
+fn intake() -> Arc<Intake> {
+    Intake::new(Bounds { tasks_max: 100, window_max: 100, deaths_max: 3 })
+}
+
+/// A source as the consumer is one: it leaves when its intake has ended and nothing is live.
+fn source(intake: &Arc<Intake>) -> Ended {
+    let (left, ended) = oneshot::channel();
+    let intake = Arc::clone(intake);
+    tokio::spawn(async move {
+        intake.drained().await;
+        let _ = left.send(Ok(()));
+    });
+    ended
+}
+
 /// As librdkafka does when it has lost its question for the coordinator: the worker must end, not wait for ever.
 #[tokio::test]
 async fn a_step_that_never_returns_ends_the_source() {
     let call = Call::default();
-    let (source, ended) = oneshot::channel();
+    let Bench { mut desk, .. } = Bench::new([]);
+    desk.call = call.clone();
+    let intake = Arc::clone(&desk.intake);
+    let claim = receive(&intake, 0);
     let (_told, stopped) = oneshot::channel();
-    let mut either = call.clone().or_end(ended, stopped, Duration::from_millis(1));
+    let mut either =
+        call.or_end(Arc::clone(&intake), source(&intake), stopped, patience(Duration::from_millis(1)));
     let (release, released) = channel::<()>();
-    let desk = std::thread::spawn({
-        let Bench { mut desk, .. } = Bench::new([]);
-        desk.call = call;
-        move || {
-            // A step that returns ends nothing.
-            desk.step(Model::begin).unwrap();
-            desk.step(|_| {
-                let _ = released.recv();
-                Ok(())
-            })
-        }
+    let desk = std::thread::spawn(move || {
+        // A step that returns ends nothing.
+        desk.step(Model::begin).unwrap();
+        desk.step(|_| {
+            let _ = released.recv();
+            Ok(())
+        })
     });
-    let failure = (&mut either).await.unwrap().unwrap_err();
+    claim.lost().await;
+    assert!(either.try_recv().is_err(), "not before the source has left the group");
+    drop(claim);
+    let failure = either.await.unwrap().unwrap_err();
     assert!(failure.chain().contains("does not return"), "{}", failure.chain());
     drop(release);
     desk.join().unwrap().unwrap();
-    assert!(source.send(Ok(())).is_err(), "nobody listens any more");
 }
 
 #[tokio::test]
 async fn without_such_a_step_the_source_ends_as_it_does() {
     let (source, ended) = oneshot::channel();
     let (told, stopped) = oneshot::channel();
-    let either = Call::default().or_end(ended, stopped, Duration::from_millis(1));
+    let either = Call::default().or_end(intake(), ended, stopped, patience(Duration::from_millis(1)));
     // The thread of transactions goes first.
     drop(told);
     source.send(Ok(())).unwrap();
@@ -323,14 +346,27 @@ async fn without_such_a_step_the_source_ends_as_it_does() {
 /// Without a transaction not even a task begins: so a worker that cannot make any must not wait for the first result.
 #[tokio::test]
 async fn what_stops_transactions_ends_the_source_without_a_result() {
-    let (told, stopped) = oneshot::channel();
-    let (_source, ended) = oneshot::channel();
-    let either = Call::default().or_end(ended, stopped, Duration::from_secs(60));
     let Bench { mut desk, requests, .. } = Bench::new([Some(Course::Stop)]);
+    let (told, stopped) = oneshot::channel();
     desk.told = Some(told);
+    let ended = source(&desk.intake);
+    let either = Call::default().or_end(Arc::clone(&desk.intake), ended, stopped, patience(LONG));
     let desk = std::thread::spawn(move || desk.run(Duration::from_millis(1)));
     let failure = either.await.unwrap().unwrap_err();
     assert!(failure.chain().contains("planned"), "{}", failure.chain());
     drop(requests);
     desk.join().unwrap();
+}
+
+/// The broker does not answer the source either: the worker ends all the same.
+#[tokio::test]
+async fn a_source_that_cannot_leave_is_left() {
+    let (told, stopped) = oneshot::channel();
+    let (_left, ended) = oneshot::channel();
+    let intake = intake();
+    let patience = Patience { leave: Duration::from_millis(1), ..patience(LONG) };
+    let either = Call::default().or_end(Arc::clone(&intake), ended, stopped, patience);
+    told.send(Failure::new(Stage::Publish, Kind::BrokerRefused, "planned")).unwrap();
+    assert!(either.await.unwrap().unwrap_err().chain().contains("planned"));
+    assert!(intake.is_closed());
 }

@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 
 use pipeline::message::Message;
 
-use super::Client;
+use rdkafka::consumer::Consumer;
+
+use super::{Client, REQUEST};
 
 /// The broker's own topic.
 const TOPIC: &str = "__consumer_offsets";
@@ -35,6 +37,16 @@ pub struct GroupHistory {
 }
 
 impl Client {
+    /// How many members the test's group has now.
+    ///
+    /// # Panics
+    /// When the broker does not answer.
+    pub fn group_members(&self) -> usize {
+        let group = &self.topics.group;
+        let list = self.consumer().fetch_group_list(Some(group), REQUEST).expect("the group");
+        list.groups().iter().map(|group| group.members().len()).sum()
+    }
+
     /// What the broker keeps of the test's group.
     ///
     /// # Panics
