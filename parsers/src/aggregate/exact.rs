@@ -103,31 +103,29 @@ struct Numbers {
 }
 
 impl Numbers {
+    /// `most`: how many there can be.
     fn add(&mut self, scalar: Scalar, times: u64, most: usize) {
         let value = match scalar {
             Scalar::Int(value) => {
                 self.integers.add(value);
                 if value.unsigned_abs() >= EXACT as u64 {
-                    self.long.push(value);
+                    push(&mut self.long, value, most);
                 }
                 value as f64
             }
             Scalar::Unsigned(value) => {
-                self.unsigned.push(value);
+                push(&mut self.unsigned, value, most);
                 value as f64
             }
             Scalar::Float(value) | Scalar::Huge(value) | Scalar::Comma(value) => {
                 if value.abs() >= EXACT {
-                    self.large.push(value);
+                    push(&mut self.large, value, most);
                 }
                 value
             }
             _ => return,
         };
-        if self.pairs.is_empty() {
-            self.pairs.reserve_exact(most);
-        }
-        self.pairs.push((value, times));
+        push(&mut self.pairs, (value, times), most);
     }
 
     fn finish(self, schema: &mut ColumnSchema, stats: &mut ColumnStats) {
@@ -153,6 +151,14 @@ impl Numbers {
         stats.p50 = quantile(&pairs, stats.count, 0.5);
         stats.p75 = quantile(&pairs, stats.count, 0.75);
     }
+}
+
+/// Room is made once, for all that can come: doubling would take more than the limits allow for.
+fn push<T>(values: &mut Vec<T>, value: T, most: usize) {
+    if values.is_empty() {
+        values.reserve_exact(most);
+    }
+    values.push(value);
 }
 
 fn different<T: PartialEq>(mut values: Vec<T>, order: impl FnMut(&T, &T) -> Ordering) -> u64 {
