@@ -309,7 +309,7 @@ mod tests {
         let words = || texts.iter().map(|text| Word::new(text.as_bytes()));
         let (mut at_once, mut one_by_one) = (Tokens::default(), Tokens::default());
         let taken = at_once.add_all(&mut words(), usize::MAX);
-        words().for_each(|word| drop(one_by_one.add(word, 1, usize::MAX)));
+        words().for_each(|word| assert!(one_by_one.add(word, 1, usize::MAX).is_ok()));
         assert!(at_once.short.len() > NEAR && at_once.long.len() > NEAR);
         assert_eq!((taken.values, taken.grown, taken.is_full), (texts.len(), at_once.bytes(), false));
         let seen = |tokens: &Tokens| -> Vec<(Vec<u8>, u64)> {
