@@ -241,8 +241,16 @@ impl<'de> Deserialize<'de> for Tokens {
         let pairs: Vec<(ByteBuf, u64)> = Vec::deserialize(deserializer)?;
         let mut tokens = Tokens::default();
         for (token, times) in pairs {
+            // So that a token that comes twice is found out before its count overflows.
+            if times == 0 || times > u64::MAX / 2 {
+                return Err(D::Error::custom("a token that came never, or more often than anything can"));
+            }
+            let before = tokens.len();
             let added = tokens.add(Word::new(&token), times, usize::MAX);
             added.map_err(|Full| D::Error::custom("more tokens than a table can hold"))?;
+            if tokens.len() == before {
+                return Err(D::Error::custom("a token that is there twice"));
+            }
         }
         Ok(tokens)
     }
@@ -325,5 +333,27 @@ mod tests {
         assert!(at_once.short.len().max(at_once.long.len()) > NEAR && taken.is_full);
         assert_eq!((taken.values, taken.grown), (fits, one_by_one.bytes()));
         assert_eq!(seen(&at_once), seen(&one_by_one));
+    }
+
+    /// A free slot is one without a count: a token that was put there was never found again, and the search did not end.
+    #[test]
+    fn bytes_with_a_token_that_never_came_or_came_twice_are_none_of_ours() {
+        let read = |pairs: &[(&str, u64)]| {
+            let pairs: Vec<_> = pairs.iter().map(|(token, times)| (ByteBuf::from(*token), *times)).collect();
+            let mut bytes = Vec::new();
+            ciborium::into_writer(&pairs, &mut bytes).unwrap();
+            ciborium::from_reader::<Tokens, _>(&bytes[..])
+        };
+        assert_eq!(read(&[("a", 1), ("a longer token", 2)]).unwrap().len(), 2);
+        for wrong in [
+            &[("a", 0)][..],
+            &[("a longer token", 0)],
+            &[("a", 1), ("a", 1)],
+            &[("a", u64::MAX), ("a", u64::MAX)],
+            &[("a longer token", 1), ("a longer token", 1)],
+            &[("a longer token", u64::MAX), ("a longer token", u64::MAX)],
+        ] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

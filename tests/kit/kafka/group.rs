@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 
 use pipeline::message::Message;
-
 use rdkafka::consumer::Consumer;
 
 use super::{Client, REQUEST};
