@@ -29,6 +29,7 @@ mod sketches;
 mod tokens;
 mod word;
 
+pub(crate) use self::columns::Twin;
 pub use self::columns::{Columns, Finished};
 pub use self::distinct::Distinct;
 pub use self::extent::Extent;

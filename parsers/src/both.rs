@@ -7,3 +7,8 @@ pub(crate) fn both<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnc
         None => (a(), b()),
     }
 }
+
+/// How many threads there are to do things at the same time.
+pub(crate) fn threads() -> usize {
+    rayon::current_thread_index().map_or(1, |_| rayon::current_num_threads())
+}

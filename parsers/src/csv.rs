@@ -18,6 +18,7 @@ mod write;
 #[cfg(feature = "columnar")]
 pub(crate) use self::header::unique as unique_names;
 pub use self::write::CsvRows;
+use crate::both::threads;
 use crate::csv::batch::{Batch, Found};
 use crate::csv::dialect::Dialect;
 use crate::csv::records::Records;
@@ -37,8 +38,10 @@ pub(crate) struct CsvDecoder {
     records: Records,
     /// What is being gathered.
     batch: Batch,
-    /// The batch before, whose records are found and not yet taken in.
-    scanned: Batch,
+    /// The batches before, whose records are found and not yet taken in.
+    scanned: Vec<Batch>,
+    /// Those that were taken in, whose memory is used again.
+    spare: Vec<Batch>,
     table: Table,
 }
 
@@ -62,9 +65,9 @@ impl CsvDecoder {
         batch_bytes: usize,
     ) -> CsvDecoder {
         let records = Records::new(&dialect, limits);
-        let batch = || Batch::new(&dialect, limits, batch_bytes);
-        let (batch, scanned) = (batch(), batch());
-        CsvDecoder { format, records, batch, scanned, table: Table::new(&dialect, limits, sink), dialect }
+        let batch = Batch::new(&dialect, limits, batch_bytes);
+        let table = Table::new(&dialect, limits, sink);
+        CsvDecoder { format, records, batch, scanned: Vec::new(), spare: Vec::new(), table, dialect }
     }
 }
 
@@ -72,20 +75,30 @@ impl CsvDecoder {
     /// Finds the records of the batch, while those of the batch before are taken in. What is no whole record, or not
     /// UTF-8, is read in the other way.
     fn read_batch(&mut self) -> Result<(), Error> {
-        let CsvDecoder { records, batch, scanned, table, .. } = self;
+        let CsvDecoder { records, batch, scanned, spare, table, .. } = self;
         let found = match (records.between(), records::Sink::width(table)) {
             (Some(place), Some(width)) if table.is_begun() => {
-                table.batch(scanned, || batch.scan(width, place))?
+                let mut scan = || batch.scan(width, place);
+                match scanned.first() {
+                    Some(before) if table.left_of_round().is_none() => {
+                        let found = table.batch(before, scan)?;
+                        spare.append(scanned);
+                        found
+                    }
+                    _ => scan(),
+                }
             }
             _ => Found::NoRecord,
         };
         if found == Found::Records {
-            scanned.restart(batch.rest());
-            std::mem::swap(batch, scanned);
-            return Ok(());
+            scanned.push(next(batch, spare));
+            // By itself a thread takes it in while it is in its cache.
+            let is_enough = threads() == 1 || self.table.left_of_round() == Some(self.scanned.len());
+            return if is_enough { self.take_in() } else { Ok(()) };
         }
-        // The batch before is taken in, else this would come first.
-        scanned.restart(&[]);
+        // The batches before are taken in, else this would come first.
+        self.take_in()?;
+        let CsvDecoder { records, batch, table, .. } = self;
         let mut read = records.feed(batch.rest(), table)?;
         // All of it: to look again behind every record would cost more than the records.
         while found == Found::NotText && read < batch.rest().len() {
@@ -94,6 +107,24 @@ impl CsvDecoder {
         batch.consume(read);
         Ok(())
     }
+
+    /// Takes in the records that were found.
+    fn take_in(&mut self) -> Result<(), Error> {
+        if self.table.left_of_round().is_some() {
+            self.table.turns(&self.scanned);
+        } else {
+            self.scanned.iter().try_for_each(|batch| self.table.batch(batch, || ()))?;
+        }
+        self.spare.append(&mut self.scanned);
+        Ok(())
+    }
+}
+
+/// Begins another batch with what is left of this one, which is given back.
+fn next(batch: &mut Batch, spare: &mut Vec<Batch>) -> Batch {
+    let mut next = spare.pop().unwrap_or_else(|| batch.another());
+    next.restart(batch.rest());
+    std::mem::replace(batch, next)
 }
 
 impl Decode for CsvDecoder {
@@ -111,7 +142,7 @@ impl Decode for CsvDecoder {
         while !self.batch.rest().is_empty() {
             self.read_batch()?;
         }
-        self.table.batch(&self.scanned, || ())?;
+        self.take_in()?;
         self.records.finish(&mut self.table)?;
         let Dialect { marks, header, skipped_lines, .. } = self.dialect;
         let dialect = summary::Dialect {
@@ -126,7 +157,7 @@ impl Decode for CsvDecoder {
             byte_order_mark: self.records.has_mark(),
         };
         // The buffers go before the tables are sorted.
-        drop((self.records, self.batch, self.scanned));
+        drop((self.records, self.batch, self.scanned, self.spare));
         self.table.partial(self.format, dialect)
     }
 }

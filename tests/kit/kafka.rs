@@ -363,8 +363,12 @@ impl Client {
     /// # Panics
     /// When that does not come about.
     pub async fn wait_for_no_lag(&self, partitions: i32) {
-        let what = format!("lag 0 in {}", self.topics.tasks);
-        crate::eventually(&what, || self.lag(partitions).values().all(|lag| *lag == 0)).await;
+        let mut lag = BTreeMap::new();
+        let none = crate::holds(|| {
+            lag = self.lag(partitions);
+            lag.values().all(|lag| *lag == 0)
+        });
+        assert!(none.await, "waited in vain for lag 0 in {}; there is {lag:?}", self.topics.tasks);
     }
 
     /// Uncommitted messages by partition.

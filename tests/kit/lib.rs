@@ -35,12 +35,17 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 ///
 /// # Panics
 /// When it does not within [`DEADLINE`]; `what` says what was waited for.
-pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub async fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    assert!(holds(condition).await, "waited in vain for: {what}");
+}
+
+/// Whether `condition` holds within [`DEADLINE`]; comes back as soon as it does.
+pub async fn holds(mut condition: impl FnMut() -> bool) -> bool {
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     let waiting = async {
         while !condition() {
             ticks.tick().await;
         }
     };
-    assert!(tokio::time::timeout(DEADLINE, waiting).await.is_ok(), "waited in vain for: {what}");
+    tokio::time::timeout(DEADLINE, waiting).await.is_ok()
 }

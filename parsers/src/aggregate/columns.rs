@@ -5,6 +5,8 @@
 //! Promise: which column is folded, and when, follows from the values alone, never from how the bytes were
 //! cut.
 
+mod twin;
+
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,8 @@ use crate::aggregate::tokens::Taken;
 use crate::aggregate::{Full, Sink, SketchSizes, Sketches, Tokens, Values, Word};
 use crate::scalar::Syntax;
 use crate::summary::{Bound, ColumnSchema, ColumnStats, ColumnType, Distinct, Precision};
+
+pub(crate) use self::twin::Twin;
 
 /// One column: what is known of it, and its statistics.
 pub type Finished = (ColumnSchema, ColumnStats);

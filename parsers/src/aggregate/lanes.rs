@@ -7,6 +7,8 @@
 use std::cmp::Reverse;
 use std::time::Instant;
 
+use crate::both::threads;
+
 /// Every so many batches it is looked how long each column takes.
 const LOOK_EVERY: u64 = 16;
 /// How much busier than the average a thread may be, in percent, before columns change their thread.
@@ -24,6 +26,8 @@ pub(super) struct Lanes {
     /// What was done beside the columns, by the thread of the first lane.
     beside: u64,
     batches: u64,
+    /// Whether the other half of the threads has columns of its own.
+    halved: bool,
 }
 
 /// A column, by its number, what became of it, and how long that took.
@@ -34,6 +38,16 @@ struct Work<'a, C, T> {
 }
 
 impl Lanes {
+    /// From now on only half of the threads are for these columns.
+    pub(super) fn halve(&mut self) {
+        self.halved = true;
+    }
+
+    /// All threads are for these columns again.
+    pub(super) fn whole(&mut self) {
+        self.halved = false;
+    }
+
     /// Does something with all columns, and something else beside them: on the threads of the pool that this is called
     /// in, if it is.
     pub(super) fn all<C: Send, T: Send, R: Send>(
@@ -42,8 +56,8 @@ impl Lanes {
         take: impl Fn(usize, &mut C) -> T + Sync,
         beside: impl FnOnce() -> R + Send,
     ) -> (Vec<T>, R) {
-        let threads = rayon::current_thread_index().map_or(1, |_| rayon::current_num_threads());
-        if threads == 1 {
+        let threads = threads() / if self.halved { 2 } else { 1 };
+        if threads <= 1 {
             let beside = beside();
             return (
                 columns.iter_mut().enumerate().map(|(index, column)| take(index, column)).collect(),
@@ -143,7 +157,7 @@ mod tests {
     use super::*;
 
     fn lanes(of: &[usize], costs: &[u64], beside: u64) -> Vec<usize> {
-        let mut lanes = Lanes { of: of.to_vec(), costs: costs.to_vec(), beside, batches: 0 };
+        let mut lanes = Lanes { of: of.to_vec(), costs: costs.to_vec(), beside, ..Lanes::default() };
         lanes.share_out(2);
         lanes.of
     }

@@ -201,11 +201,15 @@ impl Tokens {
                     Kept::Long(number) => self.long.get(*number),
                 };
             }
-            some.iter().zip(counts).map(|(kept, count)| match kept {
-                Kept::Short(bytes) => (Word::of_key(bytes), count),
-                Kept::Long(number) => (self.long.word(*number), count),
-            })
+            some.iter().zip(counts).map(|(kept, count)| (self.word(kept), count))
         })
+    }
+
+    fn word<'a>(&'a self, kept: &'a Kept) -> Word<'a> {
+        match kept {
+            Kept::Short(bytes) => Word::of_key(bytes),
+            Kept::Long(number) => self.long.word(*number),
+        }
     }
 
     /// How many different tokens there are.

@@ -24,7 +24,7 @@ pub(crate) const BATCH_BYTES: usize = 256 << 10;
 /// Bytes behind the batch, so that a field can be read in words.
 const PADDING: usize = 16;
 /// Most fields of a batch, but for its last record: a wide table with empty lines would have a million of them.
-const FIELDS_MAX: usize = 128 << 10;
+const FIELDS_MAX: usize = 64 << 10;
 
 /// A field: where it begins in the batch and where it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,20 @@ impl Batch {
             width: 0,
             rows: 0,
             odd: Vec::new(),
+        }
+    }
+
+    /// An empty one for the same file.
+    pub(crate) fn another(&self) -> Batch {
+        Batch {
+            header: self.header.clone(),
+            bytes: Vec::new(),
+            fields: Vec::new(),
+            odd: Vec::new(),
+            filled: 0,
+            whole: 0,
+            rows: 0,
+            ..*self
         }
     }
 

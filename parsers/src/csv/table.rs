@@ -3,7 +3,7 @@
 //! Promise: a row has as many values as the table has columns; each repair is counted once, with its line; in strict
 //! mode the first one is an error with its place.
 
-use crate::aggregate::Word;
+use crate::aggregate::{Columns, Twin, Word};
 use crate::both::both;
 use crate::csv::batch::{Batch, Oddity};
 use crate::csv::dialect::Dialect;
@@ -17,6 +17,14 @@ use crate::reading::RowSink;
 use crate::rows::{Rows, Warnings};
 use crate::scalar::Syntax;
 use crate::summary::{self, WarningKind};
+
+/// So many batches in a row go to one of two sets of columns: a thread has as much to do by itself before it waits for the
+/// other, and as many batches are in memory, twice.
+const TURN: usize = 4;
+/// A turn of each.
+const ROUND: usize = 2 * TURN;
+/// From this batch on there are two sets: smaller files would pay more for the second than it saves.
+const TWIN_FROM: usize = 32;
 
 /// What is made of the records.
 pub(crate) struct Table {
@@ -35,6 +43,10 @@ pub(crate) struct Table {
     names: (Vec<u8>, Vec<usize>),
     /// Once the columns are known.
     rows: Option<Rows>,
+    /// The columns of every second turn, in a large file.
+    twin: Option<Twin>,
+    /// Batches that were taken in; with a twin, those of the round.
+    batches: usize,
     sink: Option<Box<dyn RowSink>>,
     /// Before they are.
     warnings: Warnings,
@@ -53,6 +65,8 @@ impl Table {
             repeats: !dialect.header_line.is_empty(),
             names: (Vec::new(), Vec::new()),
             rows: None,
+            twin: None,
+            batches: 0,
             sink,
             warnings: Warnings::default(),
         }
@@ -93,47 +107,63 @@ impl Table {
             let missing = std::iter::repeat_n(&b""[..], width.saturating_sub(record.ends.len()));
             return sink.row(&mut record.fields().take(width).chain(missing));
         }
+        let columns = match &mut self.twin {
+            Some(twin) if self.batches >= TURN => twin.columns(),
+            _ => &mut rows.columns,
+        };
         for (index, field) in record.fields().take(width).enumerate() {
-            rows.columns.add(index, Word::new(field), 1);
+            columns.add(index, Word::new(field), 1);
         }
-        (record.ends.len()..width).for_each(|index| rows.columns.add_missing(index, 1));
+        (record.ends.len()..width).for_each(|index| columns.add_missing(index, 1));
         Ok(())
     }
 
-    /// Takes in the rows of a batch, column by column, and does something else beside it.
+    /// How many batches are left of the round, when there is a twin to take them in with.
+    pub(crate) fn left_of_round(&self) -> Option<usize> {
+        self.twin.as_ref().map(|_| ROUND - self.batches)
+    }
+
+    /// Takes in the rows of the next batch, column by column, and does something else beside it.
     pub(crate) fn batch<R: Send>(
         &mut self,
         batch: &Batch,
         beside: impl FnOnce() -> R + Send,
     ) -> Result<R, Error> {
-        let Some(rows) = self.rows.as_mut().filter(|_| batch.rows() > 0) else {
-            return Ok(beside());
-        };
-        rows.total += batch.rows() as u64;
-        for &(oddity, line) in &batch.odd {
-            rows.warnings.note(
-                match oddity {
-                    Oddity::TooShort => WarningKind::RowTooShort,
-                    Oddity::TooLong => WarningKind::RowTooLong,
-                },
-                line,
-            );
-        }
+        let Some(rows) = &mut self.rows else { return Ok(beside()) };
+        rows.note(batch);
         if let Some(sink) = &mut self.sink {
             let mut rows = || (0..batch.rows()).try_for_each(|row| sink.row(&mut batch.row(row)));
             let (beside, written) = both(beside, &mut rows);
             return written.map(|()| beside);
         }
-        let beside = rows.columns.add_batch_beside(|index| batch.column(index), beside);
-        for index in batch.missing() {
-            rows.columns.add_missing(index, 1);
+        let beside = take(&mut rows.columns, batch, beside);
+        self.batches += 1;
+        if self.batches == TWIN_FROM {
+            self.twin = rows.columns.twin();
+            self.batches = if self.twin.is_some() { 0 } else { self.batches };
         }
         Ok(beside)
     }
 
+    /// The same for batches of a round, when there is a twin: each half of them on a thread of its own.
+    pub(crate) fn turns(&mut self, batches: &[Batch]) {
+        let (Some(rows), Some(twin)) = (&mut self.rows, &mut self.twin) else { return };
+        batches.iter().for_each(|batch| rows.note(batch));
+        let (first, second) = batches.split_at(TURN.saturating_sub(self.batches).min(batches.len()));
+        let take = |columns: &mut Columns, batches: &[Batch]| {
+            batches.iter().for_each(|batch| take(columns, batch, || ()));
+        };
+        both(|| take(&mut rows.columns, first), || take(twin.columns(), second));
+        self.batches += batches.len();
+        if self.batches == ROUND {
+            twin.end_round(&mut rows.columns);
+            self.batches = 0;
+        }
+    }
+
     /// All rows.
     pub(crate) fn partial(self, format: Format, dialect: summary::Dialect) -> Result<Partial, Error> {
-        let Some(rows) = self.rows else {
+        let Some(mut rows) = self.rows else {
             return Err(Error::new(
                 ErrorKind::Empty,
                 "no header: the file is empty or holds only blank lines",
@@ -142,8 +172,32 @@ impl Table {
         if let Some(mut sink) = self.sink {
             sink.finish()?;
         }
+        if let Some(twin) = self.twin {
+            twin.join(&mut rows.columns);
+        }
         Ok(rows.partial(format, Some(dialect)))
     }
+}
+
+impl Rows {
+    /// Counts the rows of a batch, and what is odd about them.
+    fn note(&mut self, batch: &Batch) {
+        self.total += batch.rows() as u64;
+        for &(oddity, line) in &batch.odd {
+            let kind = match oddity {
+                Oddity::TooShort => WarningKind::RowTooShort,
+                Oddity::TooLong => WarningKind::RowTooLong,
+            };
+            self.warnings.note(kind, line);
+        }
+    }
+}
+
+/// Takes in the values of a batch.
+fn take<R: Send>(columns: &mut Columns, batch: &Batch, beside: impl FnOnce() -> R + Send) -> R {
+    let beside = columns.add_batch_beside(|index| batch.column(index), beside);
+    batch.missing().for_each(|index| columns.add_missing(index, 1));
+    beside
 }
 
 impl Sink for Table {

@@ -313,6 +313,53 @@ proptest! {
         prop_assert_eq!(pool.install(read), read());
     }
 
+    /// A large file goes to two sets of columns by turns. On any number of threads they become the same, and what is exact is
+    /// what one set says, down to which of several values came first.
+    #[test]
+    fn two_sets_of_columns_say_what_one_says(
+        rows in proptest::collection::vec((0u32..60, 0u32..300, 0u8..9), 100..400),
+        batch_bytes in 12usize..60, memory in 0usize..12_000, pieces in 1usize..2_000,
+    ) {
+        // As many of the one truth as of the other, so that the first one counts.
+        let truths = rows.iter().map(|row| row.2).chain(rows.iter().rev().map(|row| 1 - row.2.min(1)));
+        let lines = rows.iter().chain(&rows).zip(truths).map(|((word, number, odd), truth)| match odd {
+            8 => format!("w{word}\n"),
+            _ => format!("w{word},{},{number},\"a text of {}, with {word}\"\n", truth == 0, word * number),
+        });
+        let bytes = format!("word,truth,number,text\n{}", lines.collect::<String>()).into_bytes();
+        let dialect = detect(&bytes, true, b',', &Reading::default());
+        let read = |batch_bytes, threads, exact_bytes_max| {
+            let limits = Limits { exact_bytes_max, ..Limits::default() };
+            let csv = CsvDecoder::with_batch(Format::Csv, dialect.clone(), &limits, None, batch_bytes);
+            let feed = || {
+                let mut decoder = Box::new(csv);
+                bytes.chunks(pieces).try_for_each(|piece| decoder.feed(piece))?;
+                decoder.partial()
+            };
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            if threads == 0 { feed() } else { pool.install(feed) }
+        };
+        let one = read(1, 0, usize::MAX).unwrap().finish();
+        for exact_bytes_max in [memory, usize::MAX] {
+            let whole = read(batch_bytes, 0, exact_bytes_max).unwrap();
+            for threads in [1, 2, 5] {
+                let same = read(batch_bytes, threads, exact_bytes_max).unwrap();
+                prop_assert_eq!(same.to_bytes(), whole.to_bytes());
+            }
+            let two = whole.finish();
+            prop_assert_eq!((two.total_rows, &two.warnings), (one.total_rows, &one.warnings));
+            for ((ours, mine), (theirs, yours)) in
+                two.schema.iter().zip(&two.summary).zip(one.schema.iter().zip(&one.summary))
+            {
+                if ours.distinct.exact {
+                    prop_assert_eq!((ours, mine), (theirs, yours));
+                }
+                prop_assert_eq!((ours.kind, ours.nulls), (theirs.kind, theirs.nulls));
+                prop_assert_eq!((mine.1.count, &mine.1.min, &mine.1.max), (yours.1.count, &yours.1.min, &yours.1.max));
+            }
+        }
+    }
+
     #[test]
     fn no_input_is_a_panic(bytes: Vec<u8>, head in 0usize..3) {
         let head = [&b""[..], b"\x1f\x8b", b"\x1f\x8b\x08\0\0\0\0\0\0\x03"][head];

@@ -237,7 +237,10 @@ impl Scan<'_> {
         let from = self.used;
         self.used += count;
         if self.used > self.fields.len() {
-            self.fields.resize((self.used + BLOCK).max(2 * self.fields.len()), MISSING);
+            // Doubling would leave half of it empty, in each of many batches.
+            let len = (self.used + BLOCK).max((2 * self.fields.len()).min(FIELDS_MAX));
+            self.fields.reserve_exact(len - self.fields.len());
+            self.fields.resize(len, MISSING);
         }
         &mut self.fields[from..self.used]
     }

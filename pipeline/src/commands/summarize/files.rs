@@ -11,8 +11,8 @@ use std::thread;
 use parsers::{Compression, Decode, Format, Limits, Partial, Reading};
 use rayon::ThreadPool;
 
-/// One read of a file: large enough that the system calls do not count.
-pub(in crate::commands) const READ_BYTES: usize = 1 << 20;
+/// One read of a file: about what two threads do before they wait for one another.
+pub(in crate::commands) const READ_BYTES: usize = 2 << 20;
 /// What standard input is called, which has no name.
 const STDIN_NAME: &str = "stdin.csv";
 /// What may be held of a file of columns: some programs write an Arrow file as one batch, and a pipe has no end to look at
@@ -169,23 +169,15 @@ fn partial(file: &str, reading: &Reading) -> Outcome<Partial> {
     let limits = Limits { whole_bytes_max: WHOLE_BYTES_MAX, ..Limits::default() };
     let read = || -> Result<Partial, Box<dyn std::error::Error>> {
         if file == "-" {
-            return feed(
-                &mut io::stdin().lock(),
-                reading.decoder(STDIN_NAME, &limits),
-                READ_BYTES,
-                |_, _| Ok(()),
-            );
+            let decoder = reading.decoder(STDIN_NAME, &limits);
+            return feed(&mut io::stdin(), decoder, READ_BYTES, |_, _| Ok(false));
         }
         let mut input = File::open(file)?;
         let about = input.metadata()?;
         let jump = |input: &mut File, decoder: &mut dyn Decode| {
             // A pipe has no places to jump to.
-            if about.is_file()
-                && let Some(place) = decoder.jump(about.len())
-            {
-                input.seek(SeekFrom::Start(place))?;
-            }
-            Ok(())
+            let place = if about.is_file() { decoder.jump(about.len()) } else { None };
+            place.map(|place| input.seek(SeekFrom::Start(place))).transpose().map(|jumped| jumped.is_some())
         };
         let piece = small(file).map_or(READ_BYTES, |size| size as usize + 1);
         feed(&mut input, reading.decoder(file, &limits), piece, jump)
@@ -193,25 +185,55 @@ fn partial(file: &str, reading: &Reading) -> Outcome<Partial> {
     read().map_err(|error| error.to_string())
 }
 
-/// Feeds all of the input; `jump` is asked after each piece where to go on.
-fn feed<R: Read>(
+/// Feeds all of the input. `jump` is asked after each piece whether it went on to another place; as long as it does not, a
+/// thread of the pool that this runs in reads the next piece meanwhile.
+fn feed<R: Read + Send>(
     input: &mut R,
     mut decoder: Box<dyn Decode>,
     piece: usize,
-    mut jump: impl FnMut(&mut R, &mut dyn Decode) -> io::Result<()>,
+    mut jump: impl FnMut(&mut R, &mut dyn Decode) -> io::Result<bool>,
 ) -> Result<Partial, Box<dyn std::error::Error>> {
-    let mut buffer = vec![0; piece];
-    loop {
-        match input.read(&mut buffer) {
-            Ok(0) => return Ok(decoder.partial()?),
-            Ok(read) => {
-                decoder.feed(&buffer[..read])?;
-                jump(input, &mut *decoder)?;
+    let (mut buffer, mut next) = (vec![0; piece], Vec::new());
+    let mut filled = fill(input, &mut buffer)?;
+    // The first piece tells what kind of file this is.
+    let mut is_ahead = false;
+    while filled > 0 {
+        let bytes = &buffer[..filled];
+        let ahead = if is_ahead {
+            next.resize(piece, 0);
+            let (fed, ahead) = rayon::join(|| decoder.feed(bytes), || fill(input, &mut next));
+            fed?;
+            Some(ahead?)
+        } else {
+            decoder.feed(bytes)?;
+            None
+        };
+        let jumped = jump(input, &mut *decoder)?;
+        is_ahead = !jumped && rayon::current_thread_index().is_some();
+        filled = match ahead {
+            Some(ahead) if !jumped => {
+                std::mem::swap(&mut buffer, &mut next);
+                ahead
             }
+            None if !jumped && filled < piece => 0,
+            _ => fill(input, &mut buffer)?,
+        };
+    }
+    Ok(decoder.partial()?)
+}
+
+/// Reads until the buffer is full or the input ends; says how much there was.
+fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match input.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
+    Ok(filled)
 }
 
 /// The size of a file that is read beside others: what unfolds may become large.

@@ -128,10 +128,17 @@ impl Context {
     /// Asks the broker to commit what became committable, or finished behind that, since it was asked last.
     pub(super) fn commit<C: Consumer<Context>>(&self, consumer: &C) {
         // One at a time: of two on their way the older could arrive last.
-        let waits = self.books().asked.is_some_and(|asked| asked.elapsed() < ANSWER_TIMEOUT);
-        if !waits {
-            self.commit_these(consumer, self.intake.checkpoints());
+        let mut books = self.books();
+        if books.asked.is_some_and(|asked| asked.elapsed() < ANSWER_TIMEOUT) {
+            return;
         }
+        if books.asked.take().is_some() {
+            let Books { requested, confirmed, .. } = &mut *books;
+            requested.retain(|partition, checkpoint| confirmed.get(partition) == Some(checkpoint));
+            telemetry::commit_failed(&KafkaError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut));
+        }
+        drop(books);
+        self.commit_these(consumer, self.intake.checkpoints());
     }
 
     fn commit_these<C: Consumer<Context>>(&self, consumer: &C, checkpoints: Vec<(Partition, Checkpoint)>) {

@@ -129,6 +129,28 @@ fn a_refused_commit_is_asked_for_again() {
     assert!(!context.is_committed());
 }
 
+/// Of a commit without an answer nobody knows what became of it. It is asked for again even when nothing new has been
+/// finished since: else the lag would stay.
+#[test]
+fn a_commit_that_nobody_answers_is_asked_for_again() {
+    let consumer = consumer(true);
+    let context = consumer.context();
+    for id in [0, 1] {
+        receive(context, id, 0).finish().unwrap();
+    }
+    let mut confirmed = TopicPartitionList::new();
+    let checkpoint = Checkpoint { next: NextOffset(1), metadata: String::new() };
+    add(&mut confirmed, &partition(1), Some(&checkpoint)).unwrap();
+    context.commit(&*consumer);
+    context.commit_callback(Ok(()), &confirmed);
+    let long_ago = Instant::now().checked_sub(ANSWER_TIMEOUT);
+    context.books().asked = long_ago;
+    context.commit(&*consumer);
+    assert!(context.books().asked > long_ago, "asked for again");
+    assert_eq!(context.books().requested.len(), 2);
+    assert!(!context.is_committed());
+}
+
 /// With results in transactions: a partition goes when what is finished there is committed, and not before, so that whoever
 /// gets it repeats nothing.
 #[test]
