@@ -45,7 +45,8 @@ pub struct Limits {
     /// Parquet, a small Parquet file whole. Default 32 MiB: what writers make by default, but for very long texts.
     pub whole_bytes_max: usize,
     /// Memory for the exact tables of distinct values, all columns together. Default 24 MiB: hundreds of
-    /// thousands of values. Beyond it the largest column is estimated from then on.
+    /// thousands of values. Beyond it the largest column is estimated from then on. In a large file of delimited text two
+    /// sets of columns count by turns, with half of it each.
     pub exact_bytes_max: usize,
     /// Memory for the sketches of all estimated columns together. Default 16 MiB: distinct values to 2 % and
     /// quartiles to 0.5 % of rank up to a hundred columns, less for wider files.
@@ -122,7 +123,7 @@ mod tests {
     fn the_defaults_stay_below_120_mebibytes() {
         let limits = Limits::default();
         let bytes = |name: &str| limits.for_name(name).memory_bytes_max();
-        assert!(bytes("a.csv") < 118 << 20, "{}", bytes("a.csv"));
+        assert!(bytes("a.csv") < 120 << 20, "{}", bytes("a.csv"));
         assert_eq!(bytes("a.parquet.csv"), bytes("a.csv"));
         assert!(bytes("a.parquet") < 120 << 20, "{}", bytes("a.parquet"));
         assert_eq!(bytes("A.FEATHER"), limits.memory_bytes_max());

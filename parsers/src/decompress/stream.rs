@@ -13,9 +13,9 @@ use crate::format::Compression;
 use crate::limits::Limits;
 use crate::partial::Partial;
 
-/// The size of a piece of output: two batches of CSV, so that unpacking and reading keep each other's pace, and small
-/// enough for the cache.
-const PIECE_BYTES: usize = 256 << 10;
+/// The size of a piece of output: a round of CSV's batches, so that one thread unpacks while the other reads, and both have
+/// much to do before they wait for one another.
+const PIECE_BYTES: usize = 2 << 20;
 
 /// What a stream holds besides the window of its codec: two pieces, and a codec's tables and buffers of blocks.
 pub(crate) const STREAM_BYTES: u64 = (2 * PIECE_BYTES + (1 << 20)) as u64;

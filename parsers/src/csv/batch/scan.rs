@@ -245,6 +245,7 @@ impl Scan<'_> {
         &mut self.fields[from..self.used]
     }
 
+    #[inline]
     fn push(&mut self, field: Field) {
         if self.count < self.width {
             self.room(1).fill(field);
