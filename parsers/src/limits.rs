@@ -98,8 +98,8 @@ impl Limits {
         // A file has records, or is made of columns.
         let record = (self.record() as u64 + BATCHES_BYTES).max(self.whole_bytes_max as u64);
         // A numeric column at finish: 16 bytes a value beside its token, which takes at least 44; and 8 more if it is so
-        // large that floats do not tell it from the next.
-        let sorting = self.exact_bytes_max as u64 / 5 * 3;
+        // large that floats do not tell it from the next. Before that two sets of columns become one, in tables anew.
+        let sorting = self.exact_bytes_max as u64;
         // Those of a table that is not wide, twice.
         let sketches =
             (2 * self.sketch_bytes_max as u64).max(columns * crate::aggregate::SKETCH_BYTES_MIN as u64);

@@ -434,3 +434,31 @@ fn the_example_of_an_env_file_is_good() {
 fn text_of(output: &Output) -> String {
     text(&output.stdout) + &text(&output.stderr)
 }
+
+/// What a pipe has brought is read at once: it may be long before more comes, and the writer may wait for the answer.
+#[test]
+fn an_error_in_a_pipe_that_stays_open_is_told() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pipeline"))
+        .args(["summarize", "-", "--strict"])
+        .env_clear()
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    let rows = format!("a,b\n1,2\n3\n{}", "4,5\n".repeat(250_000));
+    // It may be gone before all is written.
+    let _ = std::io::Write::write_all(&mut pipe, rows.as_bytes());
+    let (done, is_done) = std::sync::mpsc::channel();
+    let keep_open = std::thread::spawn(move || {
+        let in_time = is_done.recv_timeout(std::time::Duration::from_secs(60)).is_ok();
+        drop(pipe);
+        in_time
+    });
+    let output = child.wait_with_output().unwrap();
+    let _ = done.send(());
+    assert!(keep_open.join().unwrap(), "told only when the pipe was closed");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("line 3"), "{}", text(&output.stderr));
+}

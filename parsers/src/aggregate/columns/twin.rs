@@ -11,7 +11,7 @@ use crate::scalar::{Scalar, Syntax};
 /// Wider tables have no twin: the sketches of all their columns would be there twice.
 const WIDTH_MAX: usize = 256;
 /// With so many different tokens a column is not one of truth values, however these are written.
-const TRUTHS_MAX: usize = 64;
+const TRUTHS_MAX: usize = 128;
 
 /// The second set of columns, which has its turn after the first in each round.
 pub(crate) struct Twin {
@@ -199,6 +199,35 @@ mod tests {
                 assert_eq!(stats.top.as_deref(), Some(top), "{rounds:?} {memory}");
             }
         }
+    }
+
+    /// There are more ways to write truths and nulls than one would think.
+    #[test]
+    fn truths_that_are_written_in_every_way_keep_their_first() {
+        const NULLS: [&str; 19] = [
+            "", "NA", "N/A", "n/a", "#N/A", "#NA", "#N/A N/A", "<NA>", "NaN", "nan", "-NaN", "-nan", "NULL",
+            "null", "None", "1.#IND", "1.#QNAN", "-1.#IND", "-1.#QNAN",
+        ];
+        let ways = |word: &str| -> Vec<String> {
+            let letter = |way: usize, at: usize, letter: char| match way >> at & 1 {
+                0 => letter,
+                _ => letter.to_ascii_uppercase(),
+            };
+            let way = |way| word.chars().enumerate().map(|(at, it)| letter(way, at, it)).collect();
+            (0..1 << word.len()).map(way).collect()
+        };
+        let (mut first, mut twin) = columns(1, usize::MAX);
+        // As many of the one as of the other.
+        for token in ways("true").iter().chain(&ways("true")).chain(&ways("false")) {
+            add(&mut first, 0, token);
+        }
+        NULLS.iter().for_each(|token| add(&mut first, 0, token));
+        ["False", "True"].iter().for_each(|token| add(twin.columns(), 0, token));
+        twin.end_round(&mut first);
+        first.fold(0);
+        twin.join(&mut first);
+        let (schema, stats) = first.finish(&["a".to_owned()], 100).remove(0);
+        assert_eq!((schema.nulls, stats.top.as_deref(), stats.freq), (19, Some("True"), Some(33)));
     }
 
     /// Both together may be larger than each was.

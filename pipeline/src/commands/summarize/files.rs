@@ -169,29 +169,43 @@ fn partial(file: &str, reading: &Reading) -> Outcome<Partial> {
     let limits = Limits { whole_bytes_max: WHOLE_BYTES_MAX, ..Limits::default() };
     let read = || -> Result<Partial, Box<dyn std::error::Error>> {
         if file == "-" {
-            let decoder = reading.decoder(STDIN_NAME, &limits);
-            return feed(&mut io::stdin(), decoder, READ_BYTES, |_, _| Ok(false));
+            return from_pipe(&mut io::stdin().lock(), reading.decoder(STDIN_NAME, &limits));
         }
         let mut input = File::open(file)?;
         let about = input.metadata()?;
-        let jump = |input: &mut File, decoder: &mut dyn Decode| {
-            // A pipe has no places to jump to.
-            let place = if about.is_file() { decoder.jump(about.len()) } else { None };
-            place.map(|place| input.seek(SeekFrom::Start(place))).transpose().map(|jumped| jumped.is_some())
-        };
+        let decoder = reading.decoder(file, &limits);
+        if !about.is_file() {
+            return from_pipe(&mut input, decoder);
+        }
         let piece = small(file).map_or(READ_BYTES, |size| size as usize + 1);
-        feed(&mut input, reading.decoder(file, &limits), piece, jump)
+        from_file(&mut input, about.len(), decoder, piece)
     };
     read().map_err(|error| error.to_string())
 }
 
-/// Feeds all of the input. `jump` is asked after each piece whether it went on to another place; as long as it does not, a
-/// thread of the pool that this runs in reads the next piece meanwhile.
-fn feed<R: Read + Send>(
-    input: &mut R,
+/// Feeds what comes out of a pipe, at once: it may be long before more comes, and the decoder may want none.
+fn from_pipe(
+    input: &mut impl Read,
+    mut decoder: Box<dyn Decode>,
+) -> Result<Partial, Box<dyn std::error::Error>> {
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => return Ok(decoder.partial()?),
+            Ok(read) => decoder.feed(&buffer[..read])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Feeds a file of this size, or what of it the decoder wants. As long as it does not jump, a thread of the pool that this
+/// runs in reads the next piece meanwhile.
+fn from_file(
+    input: &mut File,
+    size: u64,
     mut decoder: Box<dyn Decode>,
     piece: usize,
-    mut jump: impl FnMut(&mut R, &mut dyn Decode) -> io::Result<bool>,
 ) -> Result<Partial, Box<dyn std::error::Error>> {
     let (mut buffer, mut next) = (vec![0; piece], Vec::new());
     let mut filled = fill(input, &mut buffer)?;
@@ -199,24 +213,28 @@ fn feed<R: Read + Send>(
     let mut is_ahead = false;
     while filled > 0 {
         let bytes = &buffer[..filled];
-        let ahead = if is_ahead {
+        let mut ahead = None;
+        if is_ahead {
             next.resize(piece, 0);
-            let (fed, ahead) = rayon::join(|| decoder.feed(bytes), || fill(input, &mut next));
+            let (fed, read) = rayon::join(|| decoder.feed(bytes), || fill(input, &mut next));
             fed?;
-            Some(ahead?)
+            ahead = Some(read);
         } else {
             decoder.feed(bytes)?;
-            None
-        };
-        let jumped = jump(input, &mut *decoder)?;
-        is_ahead = !jumped && rayon::current_thread_index().is_some();
-        filled = match ahead {
-            Some(ahead) if !jumped => {
-                std::mem::swap(&mut buffer, &mut next);
-                ahead
+        }
+        let jump = decoder.jump(size);
+        is_ahead = jump.is_none() && rayon::current_thread_index().is_some();
+        filled = match (jump, ahead) {
+            (Some(place), _) => {
+                input.seek(SeekFrom::Start(place))?;
+                fill(input, &mut buffer)?
             }
-            None if !jumped && filled < piece => 0,
-            _ => fill(input, &mut buffer)?,
+            (None, Some(read)) => {
+                std::mem::swap(&mut buffer, &mut next);
+                read?
+            }
+            (None, None) if filled < piece => 0,
+            (None, None) => fill(input, &mut buffer)?,
         };
     }
     Ok(decoder.partial()?)
