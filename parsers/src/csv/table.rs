@@ -24,7 +24,7 @@ const TURN: usize = 4;
 /// A turn of each.
 const ROUND: usize = 2 * TURN;
 /// From this batch on there are two sets: smaller files would pay more for the second than it saves.
-const TWIN_FROM: usize = 32;
+const TWIN_FROM: usize = 4 * ROUND;
 
 /// What is made of the records.
 pub(crate) struct Table {
@@ -45,7 +45,7 @@ pub(crate) struct Table {
     rows: Option<Rows>,
     /// The columns of every second turn, in a large file.
     twin: Option<Twin>,
-    /// Batches that were taken in; with a twin, those of the round.
+    /// Batches that were taken in.
     batches: usize,
     sink: Option<Box<dyn RowSink>>,
     /// Before they are.
@@ -108,7 +108,7 @@ impl Table {
             return sink.row(&mut record.fields().take(width).chain(missing));
         }
         let columns = match &mut self.twin {
-            Some(twin) if self.batches >= TURN => twin.columns(),
+            Some(twin) if self.batches % ROUND >= TURN => twin.columns(),
             _ => &mut rows.columns,
         };
         for (index, field) in record.fields().take(width).enumerate() {
@@ -120,7 +120,7 @@ impl Table {
 
     /// How many batches are left of the round, when there is a twin to take them in with.
     pub(crate) fn left_of_round(&self) -> Option<usize> {
-        self.twin.as_ref().map(|_| ROUND - self.batches)
+        self.twin.as_ref().map(|_| ROUND - self.batches % ROUND)
     }
 
     /// Takes in the rows of the next batch, column by column, and does something else beside it.
@@ -140,7 +140,6 @@ impl Table {
         self.batches += 1;
         if self.batches == TWIN_FROM {
             self.twin = rows.columns.twin();
-            self.batches = if self.twin.is_some() { 0 } else { self.batches };
         }
         Ok(beside)
     }
@@ -149,15 +148,14 @@ impl Table {
     pub(crate) fn turns(&mut self, batches: &[Batch]) {
         let (Some(rows), Some(twin)) = (&mut self.rows, &mut self.twin) else { return };
         batches.iter().for_each(|batch| rows.note(batch));
-        let (first, second) = batches.split_at(TURN.saturating_sub(self.batches).min(batches.len()));
+        let (first, second) = batches.split_at(TURN.saturating_sub(self.batches % ROUND).min(batches.len()));
         let take = |columns: &mut Columns, batches: &[Batch]| {
             batches.iter().for_each(|batch| take(columns, batch, || ()));
         };
         both(|| take(&mut rows.columns, first), || take(twin.columns(), second));
         self.batches += batches.len();
-        if self.batches == ROUND {
+        if self.batches.is_multiple_of(ROUND) {
             twin.end_round(&mut rows.columns);
-            self.batches = 0;
         }
     }
 

@@ -207,51 +207,42 @@ fn from_file(
     mut decoder: Box<dyn Decode>,
     piece: usize,
 ) -> Result<Partial, Box<dyn std::error::Error>> {
-    let (mut buffer, mut next) = (vec![0; piece], Vec::new());
-    let mut filled = fill(input, &mut buffer)?;
+    let (mut buffer, mut next) = (Vec::new(), Vec::new());
+    fill(input, &mut buffer, piece)?;
     // The first piece tells what kind of file this is.
     let mut is_ahead = false;
-    while filled > 0 {
-        let bytes = &buffer[..filled];
+    while !buffer.is_empty() {
         let mut ahead = None;
         if is_ahead {
-            next.resize(piece, 0);
-            let (fed, read) = rayon::join(|| decoder.feed(bytes), || fill(input, &mut next));
+            let (fed, read) = rayon::join(|| decoder.feed(&buffer), || fill(input, &mut next, piece));
             fed?;
             ahead = Some(read);
         } else {
-            decoder.feed(bytes)?;
+            decoder.feed(&buffer)?;
         }
         let jump = decoder.jump(size);
         is_ahead = jump.is_none() && rayon::current_thread_index().is_some();
-        filled = match (jump, ahead) {
+        match (jump, ahead) {
             (Some(place), _) => {
                 input.seek(SeekFrom::Start(place))?;
-                fill(input, &mut buffer)?
+                fill(input, &mut buffer, piece)?;
             }
             (None, Some(read)) => {
+                read?;
                 std::mem::swap(&mut buffer, &mut next);
-                read?
             }
-            (None, None) if filled < piece => 0,
-            (None, None) => fill(input, &mut buffer)?,
-        };
+            (None, None) if buffer.len() < piece => break,
+            (None, None) => fill(input, &mut buffer, piece)?,
+        }
     }
     Ok(decoder.partial()?)
 }
 
-/// Reads until the buffer is full or the input ends; says how much there was.
-fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match input.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
+/// Reads the next piece of a file, or what is left of it, in place of what is in the buffer.
+fn fill(input: &mut File, buffer: &mut Vec<u8>, piece: usize) -> io::Result<()> {
+    buffer.clear();
+    buffer.reserve_exact(piece);
+    input.take(piece as u64).read_to_end(buffer).map(|_| ())
 }
 
 /// The size of a file that is read beside others: what unfolds may become large.
