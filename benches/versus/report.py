@@ -23,16 +23,16 @@ def speed(table: dict, program: dict) -> tuple:
 
 def markdown(results: dict) -> str:
     lines = ["# Side by side", "",
-             f"{results['day']}, {results['cores']} cores, {results['machine']}, page cache warm, medians of "
-             f"{results['rounds']} interleaved rounds. MB are those of the uncompressed text. Written by `../versus.py`;",
+             "Page cache warm; medians of interleaved rounds. MB are those of the uncompressed text. Written by `../versus.py`;",
              "every single run is in `runs.json`.", "", "![speeds](plot.svg)", ""]
-    for name, table in results["tables"].items():
+    for name, table in results.items():
         programs = table["programs"]
         ours = programs[OURS].get("seconds")
         shown = ratio(programs)
         lines += [f"## {name}", "",
                   f"{table['megabytes']:.0f} MB in {table['files']:,} file{'s' * (table['files'] > 1)}. "
-                  + (f"**{shown:.1f} ×** the fastest of the same full work." if shown else "No ratio."), "",
+                  + (f"**{shown:.1f} ×** the fastest of the same full work. " if shown else "No ratio. ")
+                  + f"{table['day']}, {table['machine']}, {table['rounds']} round{'s' * (table['rounds'] > 1)}.", "",
                   "| program | full work | speed | takes as long as ours, times | peak memory | answers |",
                   "|---|---|---|---|---|---|"]
         for program, facts in sorted(programs.items(), key=lambda item: item[1].get("seconds", 1e9)):
@@ -51,7 +51,7 @@ def markdown(results: dict) -> str:
 def svg(results: dict) -> str:
     """Horizontal bars, one group a table: ours green, the same full work blue, less work grey."""
     parts, y = [], 10
-    for name, table in results["tables"].items():
+    for name, table in results.items():
         ran = {p: facts for p, facts in table["programs"].items() if facts["runs"]}
         if not ran:
             continue

@@ -5,6 +5,7 @@
 
 Makes the data (data.py), then runs every program (peers.py) on every table in turn, round after round, each as a
 process of its own, and writes medians, ratios and peak memory to results/: a table, a plot, and all single runs as JSON.
+That is written after each table; what is known of tables that are not run stays.
 Answers are compared before anything is timed: rows, nulls, min, max, mean to 1e-6 with each program that tells them,
 distinct values with the exact ones (ours within the bound that our summary states). A program that differs is said so
 in the table; one that fails as well.
@@ -135,21 +136,29 @@ def main() -> None:
     parser.add_argument("--peers", default="", help="only those whose name holds this text")
     options = parser.parse_args()
 
-    results = {"tables": {}, "rounds": options.rounds, "cores": os.cpu_count(), "day": time.strftime("%Y-%m-%d"),
-               "machine": f"{platform.system()} {platform.machine()}"}
     for table in options.tables.split(","):
         files = [str(path) for path in data.made(table, options.megabytes, options.files)]
         # Of a packed table, what it unpacks to.
         plain = data.made(table.partition(".")[0], options.megabytes, options.files)
         size = sum(path.stat().st_size for path in plain) / 1e6
         print(f"{table}: {size:.0f} MB in {len(files)} files", flush=True)
-        programs = measure(table, files, options.rounds, options.peers)
-        results["tables"][table] = {"megabytes": size, "files": len(files), "programs": programs}
+        note(table, {
+            "megabytes": size, "files": len(files), "rounds": options.rounds, "day": time.strftime("%Y-%m-%d"),
+            "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+            "programs": measure(table, files, options.rounds, options.peers),
+        })
+    print((RESULTS / "README.md").read_text())
+
+
+def note(table: str, result: dict) -> None:
+    """Writes the result of a table to those of the others."""
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "runs.json").write_text(json.dumps(results, indent=1) + "\n")
+    runs = RESULTS / "runs.json"
+    known = (json.loads(runs.read_text()) if runs.exists() else {}) | {table: result}
+    results = {name: known[name] for name in data.TABLES if name in known}
+    runs.write_text(json.dumps(results, indent=1) + "\n")
     (RESULTS / "README.md").write_text(report.markdown(results))
     (RESULTS / "plot.svg").write_text(report.svg(results))
-    print(report.markdown(results))
 
 
 if __name__ == "__main__":
