@@ -248,7 +248,7 @@ def of_pipeline(text: str) -> dict:
     while at < len(text):
         summary, at = decoder.raw_decode(text, at)
         summaries.append(summary)
-        at += len(text[at:]) - len(text[at:].lstrip())
+        at = json.decoder.WHITESPACE.match(text, at).end()
     if len(summaries) != 1:
         return {"rows": sum(summary["total_rows"] for summary in summaries), "columns": {}}
     summary, columns = summaries[0], {}
