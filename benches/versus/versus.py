@@ -46,7 +46,7 @@ def run(arguments: list, output) -> tuple:
     done = subprocess.run(timed, stdout=output, stderr=subprocess.PIPE)
     *lines, told = done.stderr.decode(errors="replace").replace(f"{data.ROOT}/", "").strip().splitlines()
     if done.returncode:
-        lines = [line for line in lines[-20:] if line] or ["it says nothing"]
+        lines = [line for line in lines[-20:] if line] or [f"status {done.returncode}"]
         errors = [line for line in lines if "rror" in line]
         raise RuntimeError((errors or lines)[-1][:200])
     seconds, peak = told.split()
@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tables", default=",".join(data.TABLES))
-    parser.add_argument("--peers", default="", help="only those whose name holds this text")
+    parser.add_argument("--peers", default="", help="only those whose name holds this text; a table then has no others")
     options = parser.parse_args()
 
     for table in options.tables.split(","):
