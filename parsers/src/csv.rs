@@ -28,7 +28,7 @@ use crate::error::Error;
 use crate::format::Format;
 use crate::limits::Limits;
 use crate::partial::Partial;
-use crate::reading::RowSink;
+use crate::reading::Target;
 use crate::summary;
 
 /// The push decoder of delimited text.
@@ -46,14 +46,9 @@ pub(crate) struct CsvDecoder {
 }
 
 impl CsvDecoder {
-    /// For a file in this dialect; the rows go to `sink`, if there is one, and are not summarised then.
-    pub(crate) fn new(
-        format: Format,
-        dialect: Dialect,
-        limits: &Limits,
-        sink: Option<Box<dyn RowSink>>,
-    ) -> CsvDecoder {
-        CsvDecoder::with_batch(format, dialect, limits, sink, batch::BATCH_BYTES)
+    /// For a file in this dialect.
+    pub(crate) fn new(format: Format, dialect: Dialect, limits: &Limits, target: Target) -> CsvDecoder {
+        CsvDecoder::with_batch(format, dialect, limits, target, batch::BATCH_BYTES)
     }
 
     /// Batches of so many bytes: what does not fit into one is read record by record.
@@ -61,12 +56,12 @@ impl CsvDecoder {
         format: Format,
         dialect: Dialect,
         limits: &Limits,
-        sink: Option<Box<dyn RowSink>>,
+        target: Target,
         batch_bytes: usize,
     ) -> CsvDecoder {
         let records = Records::new(&dialect, limits);
         let batch = Batch::new(&dialect, limits, batch_bytes);
-        let table = Table::new(&dialect, limits, sink);
+        let table = Table::new(&dialect, limits, target);
         CsvDecoder { format, records, batch, scanned: Vec::new(), spare: Vec::new(), table, dialect }
     }
 }

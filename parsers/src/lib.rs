@@ -35,6 +35,7 @@ mod error;
 mod format;
 mod json;
 mod limits;
+mod onto;
 mod output;
 mod partial;
 mod reading;

@@ -44,19 +44,22 @@ impl Partial {
     /// Takes in what came later: another part of the file, or another file.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] when the two say in different ways what a value is, as CSV and JSON do.
-    pub fn merge(&mut self, other: Partial) -> Result<(), Error> {
-        if self.rows.columns.syntax() != other.rows.columns.syntax() {
-            let message = format!("values of {} and of {} are not written alike", self.format, other.format);
-            return Err(Error::new(ErrorKind::Unsupported, format!("{message}: summarise them apart")));
-        }
+    /// [`ErrorKind::Unsupported`] when the two say in different ways what a value is, as CSV and JSON do;
+    /// [`ErrorKind::Limit`] when both together have more columns than one may have.
+    pub fn merge(&mut self, mut other: Partial) -> Result<(), Error> {
+        self.rows.merge(std::mem::take(&mut other.rows))?;
+        self.agree(&other);
+        Ok(())
+    }
+
+    /// Of dialect and encoding, only what both have stays.
+    pub(crate) fn agree(&mut self, other: &Partial) {
         if self.dialect != other.dialect {
             self.dialect = None;
         }
         if self.encoding != other.encoding {
             self.encoding = None;
         }
-        self.rows.merge(other.rows)
     }
 
     /// The partial as bytes (CBOR, RFC 8949, behind eight bytes that name it).

@@ -7,6 +7,9 @@ use crate::decompress::Unpacked;
 use crate::encoding::Encoding;
 use crate::error::Error;
 use crate::limits::Limits;
+use crate::onto::Onto;
+use crate::partial::Partial;
+use crate::rows::Rows;
 use crate::scalar::{Decimal, Numbers, Syntax};
 use crate::sniff::Sniffed;
 
@@ -30,6 +33,20 @@ pub trait RowSink: Send {
     /// The end of the file.
     fn finish(&mut self) -> Result<(), Error> {
         Ok(())
+    }
+}
+
+/// Where the rows of a file go.
+pub(crate) enum Target {
+    /// Into a summary, together with those of the files before it, if there are any.
+    Columns(Option<Box<Rows>>),
+    /// To whom they are for; they are not summarised.
+    Sink(Box<dyn RowSink>),
+}
+
+impl Default for Target {
+    fn default() -> Target {
+        Target::Columns(None)
     }
 }
 
@@ -64,13 +81,25 @@ pub struct Reading {
 impl Reading {
     /// The decoder of a file with this name; as [`crate::decoder`], for what is known of it.
     pub fn decoder(&self, name: &str, limits: &Limits) -> Box<dyn Decode> {
-        Box::new(Unpacked::new(Sniffed::new(name, limits, self, None), limits))
+        self.to(name, limits, Target::default())
+    }
+
+    /// The decoder of a file that goes on where others ended: what it makes is `before`, into which the file is
+    /// [merged](Partial::merge). Delimited text with the same columns goes straight into those of `before`, which many
+    /// small files are read sooner by. `limits` are those of the file; `before` keeps its own. After an error what was
+    /// before is gone, too.
+    pub fn onto(&self, before: Partial, name: &str, limits: &Limits) -> Box<dyn Decode> {
+        Box::new(Onto::new(before, |rows| self.to(name, limits, Target::Columns(Some(Box::new(rows))))))
     }
 
     /// A decoder that gives the rows to a sink and summarises nothing: what it ends in says how many rows there were,
     /// how the file was read and what was repaired.
     pub fn rows(&self, name: &str, limits: &Limits, sink: Box<dyn RowSink>) -> Box<dyn Decode> {
-        Box::new(Unpacked::new(Sniffed::new(name, limits, self, Some(sink)), limits))
+        self.to(name, limits, Target::Sink(sink))
+    }
+
+    fn to(&self, name: &str, limits: &Limits, target: Target) -> Box<dyn Decode> {
+        Box::new(Unpacked::new(Sniffed::new(name, limits, self, target), limits))
     }
 
     /// What the fields mean in a file with this delimiter.

@@ -18,7 +18,7 @@ use crate::summary::{Dialect, SCHEMA_VERSION, Summary, Warning, WarningKind};
 const ROWS_MAX: u64 = 1 << 48;
 
 /// The rows so far.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Rows {
     pub(crate) names: Vec<String>,
     pub(crate) columns: Columns,
@@ -38,6 +38,11 @@ impl Rows {
         Rows { names, columns, total: 0, warnings: Warnings::default(), top_bytes_max, columns_max }
     }
 
+    /// Whether they have these columns, in this order, written in this way.
+    pub(crate) fn are_of(&self, names: &[String], syntax: Syntax) -> bool {
+        self.names == names && self.columns.syntax() == syntax
+    }
+
     /// Everything that was read. `dialect` only for delimited text.
     pub(crate) fn partial(self, format: Format, dialect: Option<Dialect>) -> Partial {
         Partial { rows: self, format, dialect, encoding: None, compression: Compression::None }
@@ -46,8 +51,16 @@ impl Rows {
     /// Takes in the rows of another part, which came later; all of them, or none.
     ///
     /// # Errors
-    /// [`ErrorKind::Limit`] when both together have more columns than one may have, or more rows than can be counted.
+    /// [`ErrorKind::Unsupported`] when their values are not written alike, [`ErrorKind::Limit`] when both together have
+    /// more columns than one may have, or more rows than can be counted.
     pub(crate) fn merge(&mut self, other: Rows) -> Result<(), Error> {
+        let (ours, theirs) = (self.columns.syntax(), other.columns.syntax());
+        if ours != theirs {
+            let (ours, theirs) = (ours.told(), theirs.told());
+            let message =
+                format!("values are written {theirs}, those before {ours}: summarise these files apart");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
         let names: HashSet<&String> = self.names.iter().collect();
         let columns = names.len() + other.names.iter().filter(|name| !names.contains(name)).count();
         if columns > self.columns_max {

@@ -52,6 +52,21 @@ pub enum Decimal {
 }
 
 impl Syntax {
+    /// How the values are written, for people.
+    pub(crate) fn told(self) -> &'static str {
+        match self {
+            Syntax::Field => "as text with decimal points",
+            Syntax::Local(Numbers { decimal: Decimal::Point, .. }) => {
+                "as text with decimal points and options"
+            }
+            Syntax::Local(Numbers { decimal: Decimal::Comma, .. }) => "as text with decimal commas",
+            Syntax::Local(Numbers { decimal: Decimal::Either, .. }) => {
+                "as text with decimal points or commas"
+            }
+            Syntax::Tagged => "with their types",
+        }
+    }
+
     /// Understands one token.
     pub fn read(self, token: &[u8]) -> Scalar {
         match self {

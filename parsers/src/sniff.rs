@@ -12,7 +12,7 @@ use crate::format::Format;
 use crate::json::JsonDecoder;
 use crate::limits::Limits;
 use crate::partial::Partial;
-use crate::reading::{Reading, RowSink};
+use crate::reading::{Reading, Target};
 use crate::text::{self, LinesDecoder};
 
 /// How much of a file is looked at: some hundred records of most files, and a read that costs nothing.
@@ -23,7 +23,8 @@ pub(crate) struct Sniffed {
     name: String,
     limits: Limits,
     reading: Reading,
-    sink: Option<Box<dyn RowSink>>,
+    /// Until a decoder has it that knows what to do with it.
+    target: Target,
     state: State,
 }
 
@@ -33,18 +34,12 @@ enum State {
 }
 
 impl Sniffed {
-    /// `sink` takes in the rows, if there is one; then they are not summarised.
-    pub(crate) fn new(
-        name: &str,
-        limits: &Limits,
-        reading: &Reading,
-        sink: Option<Box<dyn RowSink>>,
-    ) -> Sniffed {
+    pub(crate) fn new(name: &str, limits: &Limits, reading: &Reading, target: Target) -> Sniffed {
         Sniffed {
             name: name.to_owned(),
             limits: limits.clone(),
             reading: reading.clone(),
-            sink,
+            target,
             state: State::Head(Vec::new()),
         }
     }
@@ -70,7 +65,7 @@ impl Sniffed {
 
     /// The same for text in UTF-8, and for what is no text.
     fn choose_text(&mut self, head: &[u8], is_whole: bool) -> Result<Box<dyn Decode>, Error> {
-        let Sniffed { name, limits, reading, sink, .. } = self;
+        let Sniffed { name, limits, reading, target, .. } = self;
         let text =
             || (Format::is_text_name(name) || Format::from_bare_name(name).is_some()).then_some(Format::Text);
         let named = Format::from_content(head).or_else(|| Format::from_name(name)).or_else(text);
@@ -85,14 +80,14 @@ impl Sniffed {
         if format == Format::Text && dialect::looks_delimited(head, is_whole) {
             format = Format::Csv;
         }
-        if sink.is_some() && !matches!(format, Format::Csv | Format::Tsv) {
+        if matches!(target, Target::Sink(_)) && !matches!(format, Format::Csv | Format::Tsv) {
             let message = format!("{name:?} is {format}: only delimited text can be converted");
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let mut decoder: Box<dyn Decode> = match format {
             Format::Csv | Format::Tsv => {
                 let dialect = dialect::detect(head, is_whole, format.delimiter(), reading);
-                Box::new(CsvDecoder::new(format, dialect, limits, sink.take()))
+                Box::new(CsvDecoder::new(format, dialect, limits, std::mem::take(target)))
             }
             Format::Json | Format::Jsonl => Box::new(JsonDecoder::new(Format::from_name(name), head, limits)),
             Format::Log | Format::Text => Box::new(LinesDecoder::new(format, limits)),
@@ -144,7 +139,7 @@ impl Decode for Sniffed {
     }
 
     fn partial(mut self: Box<Self>) -> Result<Partial, Error> {
-        let partial = match std::mem::replace(&mut self.state, State::Head(Vec::new())) {
+        let mut partial = match std::mem::replace(&mut self.state, State::Head(Vec::new())) {
             State::Head(head) => self.choose(&head, true)?.partial(),
             State::Chosen(decoder) => decoder.partial(),
         }?;
@@ -158,7 +153,13 @@ impl Decode for Sniffed {
                 );
                 Err(Error::new(ErrorKind::Malformed, message))
             }
-            _ => Ok(partial),
+            _ => {
+                if let Target::Columns(Some(mut before)) = self.target {
+                    before.merge(partial.rows)?;
+                    partial.rows = *before;
+                }
+                Ok(partial)
+            }
         }
     }
 }

@@ -115,6 +115,16 @@ fn merged_files_are_as_one_and_partials_merge_later() {
     let lacking = summarize(&["--merge"], &[files[0].clone(), path("not.csv"), files[1].clone()]);
     assert_eq!((lacking.status.code(), text(&lacking.stdout)), (Some(1), String::new()));
     assert!(text(&lacking.stderr).contains("not.csv"), "{}", text(&lacking.stderr));
+    // All that fail are named, also one that only does not fit to those before it, and no other.
+    std::fs::write(path("other.jsonl"), "{\"id\":1}\n").unwrap();
+    std::fs::write(path("empty.csv"), "").unwrap();
+    let [other, empty] = ["other.jsonl", "empty.csv"].map(path);
+    let unfit = summarize(&["--merge"], &[&files[..3], &[other, files[3].clone(), empty]].concat());
+    assert_eq!((unfit.status.code(), text(&unfit.stdout)), (Some(1), String::new()));
+    let said = text(&unfit.stderr);
+    let named: Vec<&str> = said.lines().filter_map(|line| line.split(": ").nth(1)).collect();
+    assert_eq!(named[..2], [path("other.jsonl"), path("empty.csv")], "{said}");
+    assert!(said.contains("2 of 6 files failed") && said.contains("written with their types"), "{said}");
     let no_partial = pipeline(&["merge", &path("first.partial"), &path("all.csv")], &[]);
     assert_eq!((no_partial.status.code(), text(&no_partial.stdout)), (Some(1), String::new()));
     assert!(text(&no_partial.stderr).contains("--format partial"), "{}", text(&no_partial.stderr));

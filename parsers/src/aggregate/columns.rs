@@ -43,7 +43,7 @@ impl Default for State {
 }
 
 /// The columns of a file, or of a part of one.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Columns {
     columns: Vec<Column>,
     syntax: Syntax,

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Position};
 use crate::format::Format;
 use crate::limits::Limits;
 use crate::partial::Partial;
-use crate::reading::RowSink;
+use crate::reading::{RowSink, Target};
 use crate::rows::{Rows, Warnings};
 use crate::scalar::Syntax;
 use crate::summary::{self, WarningKind};
@@ -47,13 +47,19 @@ pub(crate) struct Table {
     twin: Option<Twin>,
     /// Batches that were taken in.
     batches: usize,
+    /// The rows of the files before this one, unless they have the same columns, and `rows` goes on from there.
+    before: Option<Box<Rows>>,
     sink: Option<Box<dyn RowSink>>,
-    /// Before they are.
+    /// Before the columns are known.
     warnings: Warnings,
 }
 
 impl Table {
-    pub(crate) fn new(dialect: &Dialect, limits: &Limits, sink: Option<Box<dyn RowSink>>) -> Table {
+    pub(crate) fn new(dialect: &Dialect, limits: &Limits, target: Target) -> Table {
+        let (before, sink) = match target {
+            Target::Columns(before) => (before, None),
+            Target::Sink(sink) => (None, Some(sink)),
+        };
         Table {
             limits: limits.clone(),
             syntax: dialect.syntax,
@@ -67,6 +73,7 @@ impl Table {
             rows: None,
             twin: None,
             batches: 0,
+            before,
             sink,
             warnings: Warnings::default(),
         }
@@ -93,8 +100,11 @@ impl Table {
         if let Some(sink) = &mut self.sink {
             sink.header(&names, self.header)?;
         }
-        let mut rows = Rows::new(names, self.syntax, &self.limits);
-        rows.warnings = std::mem::take(&mut self.warnings);
+        let mut rows = match self.before.take_if(|before| before.are_of(&names, self.syntax)) {
+            Some(before) => *before,
+            None => Rows::new(names, self.syntax, &self.limits),
+        };
+        rows.warnings.merge(std::mem::take(&mut self.warnings));
         self.rows = Some(rows);
         Ok(!self.header)
     }
@@ -172,6 +182,10 @@ impl Table {
         }
         if let Some(twin) = self.twin {
             twin.join(&mut rows.columns);
+        }
+        if let Some(mut before) = self.before {
+            before.merge(rows)?;
+            rows = *before;
         }
         Ok(rows.partial(format, Some(dialect)))
     }

@@ -8,6 +8,7 @@ use crate::decode::Decode;
 use crate::decode::fed;
 use crate::decompress::Unpacked;
 use crate::format::Format;
+use crate::reading::Target;
 use crate::summary::{Bound, ColumnType};
 use crate::{Error, ErrorKind, Limits, Mark, Reading, Summary, WarningKind};
 
@@ -15,7 +16,7 @@ use crate::{Error, ErrorKind, Limits, Mark, Reading, Summary, WarningKind};
 fn cut(name: &str, limits: &Limits, bytes: &[u8], sizes: &[usize]) -> Result<Summary, Error> {
     let format = Format::from_name(name).unwrap();
     let dialect = detect(bytes, true, format.delimiter(), &Reading::default());
-    let csv = CsvDecoder::new(format, dialect, limits, None);
+    let csv = CsvDecoder::new(format, dialect, limits, Target::default());
     fed(Box::new(Unpacked::new(csv, limits)), bytes, sizes)
 }
 
@@ -278,7 +279,7 @@ proptest! {
         let dialect = detect(&bytes, true, b',', &reading);
         let read = |batch_bytes| {
             let mut decoder =
-                Box::new(CsvDecoder::with_batch(Format::Csv, dialect.clone(), &limits, None, batch_bytes));
+                Box::new(CsvDecoder::with_batch(Format::Csv, dialect.clone(), &limits, Target::default(), batch_bytes));
             decoder.feed(&bytes)?;
             decoder.finish()
         };
@@ -295,7 +296,7 @@ proptest! {
         let read = |batch_bytes| {
             let limits = Limits::default();
             let mut decoder =
-                Box::new(CsvDecoder::with_batch(Format::Csv, dialect.clone(), &limits, None, batch_bytes));
+                Box::new(CsvDecoder::with_batch(Format::Csv, dialect.clone(), &limits, Target::default(), batch_bytes));
             decoder.feed(&bytes)?;
             decoder.finish()
         };
@@ -330,7 +331,7 @@ proptest! {
         let dialect = detect(&bytes, true, b',', &Reading::default());
         let read = |batch_bytes, threads, exact_bytes_max| {
             let limits = Limits { exact_bytes_max, ..Limits::default() };
-            let csv = CsvDecoder::with_batch(Format::Csv, dialect.clone(), &limits, None, batch_bytes);
+            let csv = CsvDecoder::with_batch(Format::Csv, dialect.clone(), &limits, Target::default(), batch_bytes);
             let feed = || {
                 let mut decoder = Box::new(csv);
                 bytes.chunks(pieces).try_for_each(|piece| decoder.feed(piece))?;

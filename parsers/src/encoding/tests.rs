@@ -7,6 +7,7 @@ use super::*;
 use crate::csv::CsvDecoder;
 use crate::csv::dialect::Dialect;
 use crate::decode::fed;
+use crate::reading::Target;
 use crate::sniff::Sniffed;
 use crate::{ErrorKind, Format, Limits, Reading, Summary, WarningKind, decoder};
 
@@ -28,7 +29,8 @@ fn encoded(encoding: Encoding, text: &str) -> Vec<u8> {
 /// With an encoding that is known from elsewhere, and without the look at the head of the file, which would put its
 /// pieces together again.
 fn told(encoding: Encoding, bytes: &[u8], sizes: &[usize]) -> Result<Summary, Error> {
-    let csv = Box::new(CsvDecoder::new(Format::Csv, Dialect::of(b','), &Limits::default(), None));
+    let csv =
+        Box::new(CsvDecoder::new(Format::Csv, Dialect::of(b','), &Limits::default(), Target::default()));
     if encoding.is_utf8() {
         return fed(csv, bytes, sizes);
     }
@@ -172,7 +174,8 @@ fn encodings_have_names() {
     let told = |label: &str, bytes: &[u8]| {
         let encoding = Some(Encoding::from_label(label).unwrap());
         let reading = Reading { encoding, ..Reading::default() };
-        fed(Box::new(Sniffed::new("t.csv", &Limits::default(), &reading, None)), bytes, &[1]).unwrap()
+        fed(Box::new(Sniffed::new("t.csv", &Limits::default(), &reading, Target::default())), bytes, &[1])
+            .unwrap()
     };
     assert_eq!(told("latin2", b"a\n\xb3\xf3d\xbc\n").summary[0].1.top.as_deref(), Some("łódź"));
     let utf8 = told("utf-8", b"a\ncaf\xe9\n");

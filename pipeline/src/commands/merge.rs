@@ -20,9 +20,14 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<Exit, Error> {
-    let whole = Merged::of(&options.files, |file| {
+    let whole = Merged::of(&options.files, |file, before| {
         let bytes = fs::read(file).map_err(|error| error.to_string())?;
-        Partial::from_bytes(&bytes, &Limits::default()).map_err(|error| error.to_string())
+        let read = || {
+            let part = Partial::from_bytes(&bytes, &Limits::default())?;
+            let Some(mut whole) = before else { return Ok(part) };
+            whole.merge(part).map(|()| whole)
+        };
+        read().map_err(|error: parsers::Error| error.to_string())
     });
     finish(whole.partial, &whole.failures, options.files.len(), options.format)
 }

@@ -24,10 +24,9 @@ const SMALL_BYTES: u64 = 1 << 20;
 const WINDOW_FILES: usize = 512;
 /// All small files of a window: so that their tables stay far below the 128 MiB that a large file is allowed.
 const WINDOW_BYTES: u64 = 12 << 20;
-/// So many neighbours are merged by the thread that read them. The number is fixed, so that estimates are merged in one
-/// order, whatever the number of threads.
-const NEIGHBOURS: usize = 16;
-
+/// So many neighbours are read by one thread, each onto those before it. The number is fixed, so that estimates are made
+/// in one order, whatever the number of threads.
+const NEIGHBOURS: usize = 32;
 /// Memory that is kept from one small file to the next.
 const KEPT_BYTES: usize = 2 << 20;
 
@@ -45,7 +44,7 @@ pub(super) fn each<T: Send, E>(
     finish: impl Fn(Partial) -> T + Sync,
     mut then: impl FnMut(&str, Outcome<T>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let one = |file: &String| partial(file, reading).map(&finish);
+    let one = |file: &String| partial(file, reading, None).map(&finish);
     for window in Windows(files) {
         let outcomes = match window {
             // By itself: its columns are for all threads.
@@ -66,7 +65,7 @@ pub(super) fn merged<'a>(
     pool: &ThreadPool,
 ) -> (Option<Partial>, Vec<(&'a str, String)>) {
     let mut whole = Merged::default();
-    let some = |files: &'a [String]| Merged::of(files, |file| partial(file, reading));
+    let some = |files: &'a [String]| Merged::of(files, |file, before| partial(file, reading, before));
     for window in Windows(files) {
         let parts = match window {
             [_] => vec![pool.install(|| some(window))],
@@ -126,18 +125,18 @@ pub(in crate::commands) struct Merged<'a> {
 }
 
 impl<'a> Merged<'a> {
-    /// These files, read one after another.
+    /// These files, read one after another: `read` makes one partial of a file and of those before it. Where it fails,
+    /// what was before is gone too, and the next file is read by itself: what else fails is to be known, nothing more.
     pub(in crate::commands) fn of(
         files: &'a [String],
-        read: impl Fn(&str) -> Outcome<Partial>,
+        read: impl Fn(&str, Option<Partial>) -> Outcome<Partial>,
     ) -> Merged<'a> {
-        let mut whole = Merged::default();
+        let mut whole = Merged { first: files.first().map(String::as_str), ..Merged::default() };
         for file in files {
-            let (partial, failures) = match read(file) {
-                Ok(partial) => (Some(partial), Vec::new()),
-                Err(why) => (None, vec![(file.as_str(), why)]),
-            };
-            whole.merge(Merged { partial, failures, first: Some(file) });
+            match read(file, whole.partial.take()) {
+                Ok(partial) => whole.partial = Some(partial),
+                Err(why) => whole.failures.push((file, why)),
+            }
         }
         whole
     }
@@ -165,15 +164,20 @@ pub(in crate::commands) fn open(file: &str) -> io::Result<(&str, Box<dyn Read>)>
     })
 }
 
-fn partial(file: &str, reading: &Reading) -> Outcome<Partial> {
+/// What is in a file, and in those before it.
+fn partial(file: &str, reading: &Reading, before: Option<Partial>) -> Outcome<Partial> {
     let limits = Limits { whole_bytes_max: WHOLE_BYTES_MAX, ..Limits::default() };
+    let decoder = |name| match before {
+        Some(before) => reading.onto(before, name, &limits),
+        None => reading.decoder(name, &limits),
+    };
     let read = || -> Result<Partial, Box<dyn std::error::Error>> {
         if file == "-" {
-            return from_pipe(&mut io::stdin().lock(), reading.decoder(STDIN_NAME, &limits));
+            return from_pipe(&mut io::stdin().lock(), decoder(STDIN_NAME));
         }
         let mut input = File::open(file)?;
         let about = input.metadata()?;
-        let decoder = reading.decoder(file, &limits);
+        let decoder = decoder(file);
         if !about.is_file() {
             return from_pipe(&mut input, decoder);
         }
