@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use kit::dataset::repeated;
-use parsers::{Limits, Summary, decoder};
+use parsers::{Error, Limits, Partial, Reading};
 
 /// Several times the noise, and less than what anybody would call a slow-down.
 const GROWTH_MAX: f64 = 0.05;
@@ -24,7 +24,7 @@ const GROWTH_MAX: f64 = 0.05;
 const PIECE_BYTES: usize = 512 << 10;
 
 /// Inputs that each take another way through the engine: name, what it shows.
-const INPUTS: [(&str, &str); 7] = [
+const INPUTS: [(&str, &str); 9] = [
     ("repeated", "few distinct values: token tables"),
     ("unique", "nothing twice, in exact tables: growth, sorting"),
     ("sketched", "the same in tables that overflow: sketches"),
@@ -32,13 +32,26 @@ const INPUTS: [(&str, &str); 7] = [
     ("chinese", "long quoted text that is not ASCII"),
     ("latin1", "another encoding: recognised, and read as UTF-8"),
     ("gzip", "the first one, packed"),
+    ("small", "the first one in files of 20 KB, a summary each: beginnings and ends"),
+    ("merged", "the same in one summary: each read onto those before"),
 ];
 
-/// The name of the file, its bytes and the limits it is read with.
-fn input(name: &str) -> (String, Vec<u8>, Limits) {
+/// Files of one name, and how they are read.
+struct Input {
+    name: String,
+    files: Vec<Vec<u8>>,
+    limits: Limits,
+    is_merged: bool,
+}
+
+fn input(name: &str) -> Input {
     let mut limits = Limits::default();
     let mut file = "input.csv".to_owned();
     let bytes = match name {
+        "small" | "merged" => {
+            let (files, is_merged) = (small(&repeated("flights.csv", 1 << 20)), name == "merged");
+            return Input { name: file, files, limits, is_merged };
+        }
         "repeated" => repeated("flights.csv", 4 << 20),
         "unique" => unique(),
         "sketched" => {
@@ -56,7 +69,21 @@ fn input(name: &str) -> (String, Vec<u8>, Limits) {
         }
         _ => panic!("there is no input {name:?}"),
     };
-    (file, bytes, limits)
+    Input { name: file, files: vec![bytes], limits, is_merged: false }
+}
+
+/// A table in files of 20 KB, each with the header.
+fn small(table: &[u8]) -> Vec<Vec<u8>> {
+    let mut lines = table.split_inclusive(|byte| *byte == b'\n');
+    let header = lines.next().expect("a table has a header");
+    let mut files = vec![header.to_vec()];
+    for line in lines {
+        if files.last().is_none_or(|file| file.len() > 20_000) {
+            files.push(header.to_vec());
+        }
+        files.last_mut().expect("there is one").extend_from_slice(line);
+    }
+    files
 }
 
 fn rows(header: &str, count: u64, row: impl Fn(u64, u64) -> String) -> Vec<u8> {
@@ -97,14 +124,21 @@ fn latin1() -> Vec<u8> {
     bytes
 }
 
-/// What is counted: valgrind is told this function's name.
+/// What is counted: valgrind is told this function's name. The rows of all summaries.
 #[inline(never)]
-fn counted_summary(name: &str, bytes: &[u8], limits: &Limits) -> Result<Summary, parsers::Error> {
-    let mut decoder = decoder(name, limits);
-    for piece in bytes.chunks(PIECE_BYTES) {
-        decoder.feed(piece)?;
+fn counted_summaries(input: &Input) -> Result<u64, Error> {
+    let (mut rows, mut before): (u64, Option<Partial>) = (0, None);
+    for bytes in &input.files {
+        let reading = Reading::default();
+        let mut decoder = match before.take() {
+            Some(before) => reading.onto(before, &input.name, &input.limits),
+            None => reading.decoder(&input.name, &input.limits),
+        };
+        bytes.chunks(PIECE_BYTES).try_for_each(|piece| decoder.feed(piece))?;
+        let partial = decoder.partial()?;
+        if input.is_merged { before = Some(partial) } else { rows += partial.finish().total_rows }
     }
-    decoder.finish()
+    Ok(rows + before.map_or(0, |whole| whole.finish().total_rows))
 }
 
 /// What this processor is to code that chooses by it.
@@ -123,7 +157,7 @@ fn processor() -> &'static str {
 fn count(name: &str) -> (u64, String) {
     let program = std::env::current_exe().expect("a program knows itself");
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*counted_summary*"])
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*counted_summaries*"])
         .arg(program)
         .args(["--input", name])
         .output()
@@ -175,9 +209,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     if let ["--input", name] = arguments[..] {
-        let (file, bytes, limits) = input(name);
-        let summary = counted_summary(&file, &bytes, &limits).expect("a good input");
-        assert!(summary.total_rows > 1_000, "{name}: only {} rows", summary.total_rows);
+        let rows = counted_summaries(&input(name)).expect("a good input");
+        assert!(rows > 1_000, "{name}: only {rows} rows");
         println!("{}", processor());
         return ExitCode::SUCCESS;
     }

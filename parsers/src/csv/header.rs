@@ -20,6 +20,10 @@ pub(crate) fn names(record: &Record<'_>, width: usize, bytes_max: usize) -> Resu
 /// Names empty columns `Unnamed: 2` and repeated ones `name.1`, `name.2`, … Given names come before made-up
 /// ones, so a column that is called `Unnamed: 2` keeps its name.
 pub(crate) fn unique(mut names: Vec<String>) -> Vec<String> {
+    let mut present: HashSet<&str> = HashSet::with_capacity(names.len());
+    if names.iter().all(|name| !name.is_empty() && present.insert(name)) {
+        return names;
+    }
     let unnamed: Vec<usize> = (0..names.len()).filter(|&i| names[i].is_empty()).collect();
     for &i in &unnamed {
         names[i] = format!("Unnamed: {i}");

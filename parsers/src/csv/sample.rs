@@ -64,7 +64,9 @@ pub(crate) fn survey(sample: &[u8], is_whole: bool, marks: &Marks) -> Survey {
             Step::More | Step::Over(..) => line_len(rest),
         };
         let odd = splitter.odd || splitter.is_open();
-        let mut fields = std::mem::take(&mut splitter.fields);
+        // The next record has as many, most likely.
+        let room = Vec::with_capacity(splitter.fields.len());
+        let mut fields = std::mem::replace(&mut splitter.fields, room);
         if odd {
             let ruled = (!splitter.is_open()).then_some(&*fields);
             if let Some(repaired) = repair::repair(&rest[..len], ruled, marks, None, limits.columns_max) {

@@ -183,7 +183,18 @@ impl Splitter {
                     self.at += 1;
                     continue;
                 }
-                State::Plain | State::Closed => {}
+                State::Plain => {
+                    // Most bytes have no meaning here.
+                    let (rest, delimiter) = (&bytes[self.at..], marks.delimiter[0]);
+                    let escape = marks.escape.unwrap_or(delimiter);
+                    let means = |byte: &u8| [delimiter, escape, b'\n', b'\r'].contains(byte);
+                    let plain = rest.iter().position(means).unwrap_or(rest.len());
+                    if plain > 0 {
+                        self.at += plain;
+                        continue;
+                    }
+                }
+                State::Closed => {}
             }
             if byte == b'\n' || byte == b'\r' {
                 return self.end(self.at, self.at + 1);
