@@ -38,8 +38,11 @@ impl Marks {
         }
     }
 
-    /// Whether a delimiter begins here; `None` when more bytes must tell.
+    /// Whether a delimiter begins here, where its first byte is; `None` when more bytes must tell.
     fn delimits(&self, bytes: &[u8], last: bool) -> Option<bool> {
+        if let [_] = *self.delimiter {
+            return Some(true);
+        }
         if bytes.len() >= self.delimiter.len() {
             return Some(bytes.starts_with(&self.delimiter));
         }
@@ -187,7 +190,8 @@ impl Splitter {
                     // Most bytes have no meaning here.
                     let (rest, delimiter) = (&bytes[self.at..], marks.delimiter[0]);
                     let escape = marks.escape.unwrap_or(delimiter);
-                    let means = |byte: &u8| [delimiter, escape, b'\n', b'\r'].contains(byte);
+                    let means =
+                        |&byte: &u8| byte == delimiter || byte == escape || byte == b'\n' || byte == b'\r';
                     let plain = rest.iter().position(means).unwrap_or(rest.len());
                     if plain > 0 {
                         self.at += plain;
