@@ -96,7 +96,7 @@ pub(super) fn finish(
 
 /// What a command writes of a file.
 enum Written {
-    Text(String),
+    Json(Vec<u8>),
     /// A title goes in front.
     Table(String),
     Bytes(Vec<u8>),
@@ -105,7 +105,9 @@ enum Written {
 fn written(format: Format, partial: Partial) -> Result<Written, Error> {
     Ok(match format {
         Format::Json => {
-            Written::Text(String::from_utf8_lossy(&partial.finish().to_json()).into_owned() + "\n")
+            let mut json = partial.finish().to_json();
+            json.push(b'\n');
+            Written::Json(json)
         }
         Format::Table => Written::Table(table(&partial.finish())?),
         Format::Partial => Written::Bytes(partial.to_bytes()),
@@ -115,7 +117,7 @@ fn written(format: Format, partial: Partial) -> Result<Written, Error> {
 impl Written {
     fn print(self, title: &str) -> Result<(), Error> {
         match self {
-            Written::Text(text) => print(&text),
+            Written::Json(json) => print_bytes(&json),
             Written::Table(text) => print(&format!("{title}: {text}")),
             Written::Bytes(_) if io::stdout().is_terminal() => {
                 Err(Error::Other("a partial is bytes, not for a terminal: `> FILE.partial`".to_owned()))

@@ -3,7 +3,7 @@
 //! Promise: what comes out depends on the files alone, not on the threads; at most one large file, or a window of small
 //! ones, is in memory.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -181,7 +181,7 @@ fn partial(file: &str, reading: &Reading, before: Option<Partial>) -> Outcome<Pa
         if !about.is_file() {
             return from_pipe(&mut input, decoder);
         }
-        let piece = small(file).map_or(READ_BYTES, |size| size as usize + 1);
+        let piece = small(file, &about).map_or(READ_BYTES, |size| size as usize + 1);
         from_file(&mut input, about.len(), decoder, piece)
     };
     read().map_err(|error| error.to_string())
@@ -250,11 +250,10 @@ fn fill(input: &mut File, buffer: &mut Vec<u8>, piece: usize) -> io::Result<()> 
 }
 
 /// The size of a file that is read beside others: what unfolds may become large.
-fn small(file: &str) -> Option<u64> {
-    let about = fs::metadata(file).ok().filter(fs::Metadata::is_file)?;
+fn small(file: &str, about: &Metadata) -> Option<u64> {
     let unfolds = Compression::from_name(file) != Compression::None
         || matches!(Format::from_name(file), Some(Format::Parquet | Format::Arrow));
-    (about.len() <= SMALL_BYTES && !unfolds).then_some(about.len())
+    (about.is_file() && about.len() <= SMALL_BYTES && !unfolds).then_some(about.len())
 }
 
 /// Files that are read together: as many small ones as a window holds, or one that is not small.
@@ -265,7 +264,8 @@ impl<'a> Iterator for Windows<'a> {
 
     fn next(&mut self) -> Option<&'a [String]> {
         let mut room = WINDOW_BYTES;
-        let fits = |file: &&String| match small(file).and_then(|size| room.checked_sub(size)) {
+        let size = |file: &String| small(file, &fs::metadata(file).ok()?);
+        let fits = |file: &&String| match size(file).and_then(|size| room.checked_sub(size)) {
             Some(rest) => {
                 room = rest;
                 true
