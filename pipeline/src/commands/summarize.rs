@@ -10,6 +10,7 @@ use rayon::ThreadPool;
 use crate::commands::{Error, Exit, print, print_bytes, reading, remark};
 
 pub(super) mod files;
+mod in_order;
 
 /// How the number of merged files is called in the title of a table.
 const MERGED: &str = "files together";

@@ -1,15 +1,16 @@
 //! Many files at once: small ones one a core, a large one by all cores, the results in the order of the files.
 //!
-//! Promise: what comes out depends on the files alone, not on the threads; at most one large file, or a window of small
-//! ones, is in memory.
+//! Promise: what comes out depends on the files alone, not on the threads; at most one large file, or a few small ones a
+//! thread, are in memory.
 
+use std::convert::Infallible;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use parsers::{Compression, Decode, Format, Limits, Partial, Reading};
 use rayon::ThreadPool;
+
+use crate::commands::summarize::in_order::in_order;
 
 /// One read of a file: about what two threads do before they wait for one another.
 pub(in crate::commands) const READ_BYTES: usize = 2 << 20;
@@ -20,13 +21,13 @@ const STDIN_NAME: &str = "stdin.csv";
 const WHOLE_BYTES_MAX: usize = 1 << 30;
 /// A file up to this size is read by one thread beside others: by itself it would not keep several busy.
 const SMALL_BYTES: u64 = 1 << 20;
-/// Small files of a window: what they become waits in memory for its turn.
-const WINDOW_FILES: usize = 512;
-/// All small files of a window: so that their tables stay far below the 128 MiB that a large file is allowed.
-const WINDOW_BYTES: u64 = 12 << 20;
-/// So many neighbours are read by one thread, each onto those before it. The number is fixed, so that estimates are made
-/// in one order, whatever the number of threads.
-const NEIGHBOURS: usize = 32;
+/// So many small files are a thread's work at a time: to fetch another costs less than one of them.
+const SHARE_FILES: usize = 8;
+/// As many are it when they are merged, each read onto those before it: the more, the less is left to merge. The number is
+/// fixed, so that estimates are made in one order, whatever the number of threads.
+const NEIGHBOURS: usize = 128;
+/// As many at most have this size together: so that a few such tables stay far below the 128 MiB that a file is allowed.
+const SHARE_BYTES: u64 = 3 << 20;
 /// Memory that is kept from one small file to the next.
 const KEPT_BYTES: usize = 2 << 20;
 
@@ -45,17 +46,10 @@ pub(super) fn each<T: Send, E>(
     mut then: impl FnMut(&str, Outcome<T>) -> Result<(), E>,
 ) -> Result<(), E> {
     let one = |file: &String| partial(file, reading, None).map(&finish);
-    for window in Windows(files) {
-        let outcomes = match window {
-            // By itself: its columns are for all threads.
-            [file] => vec![pool.install(|| one(file))],
-            files => shared_out(files.iter().collect(), pool.current_num_threads(), one),
-        };
-        for (file, outcome) in window.iter().zip(outcomes) {
-            then(file, outcome)?;
-        }
-    }
-    Ok(())
+    let some = |files: &[String]| files.iter().map(one).collect::<Vec<_>>();
+    shared_out(Shares { files, most: SHARE_FILES }, pool, some, |files, outcomes| {
+        files.iter().zip(outcomes).try_for_each(|(file, outcome)| then(file, outcome))
+    })
 }
 
 /// Reads all files as one. The failures, with the file of each; `None` when no file could be read.
@@ -65,15 +59,34 @@ pub(super) fn merged<'a>(
     pool: &ThreadPool,
 ) -> (Option<Partial>, Vec<(&'a str, String)>) {
     let mut whole = Merged::default();
-    let some = |files: &'a [String]| Merged::of(files, |file, before| partial(file, reading, before));
-    for window in Windows(files) {
-        let parts = match window {
-            [_] => vec![pool.install(|| some(window))],
-            files => shared_out(files.chunks(NEIGHBOURS).collect(), pool.current_num_threads(), some),
-        };
-        parts.into_iter().for_each(|part| whole.merge(part));
-    }
+    let some = |files| Merged::of(files, |file, before| partial(file, reading, before));
+    let Ok(()) = shared_out(Shares { files, most: NEIGHBOURS }, pool, some, |_, part| {
+        whole.merge(part);
+        Ok::<(), Infallible>(())
+    });
     (whole.partial, whole.failures)
+}
+
+/// Does some work on all files: on small ones a thread each, on one that stands alone within the pool, whose threads it is
+/// for. `then` gets what became of them, in their order.
+fn shared_out<'a, T: Send, E>(
+    shares: Shares<'a>,
+    pool: &ThreadPool,
+    work: impl Fn(&'a [String]) -> T + Sync,
+    mut then: impl FnMut(&'a [String], T) -> Result<(), E>,
+) -> Result<(), E> {
+    keep_memory();
+    let mut shares = shares.peekable();
+    while let Some(files) = shares.peek() {
+        if let [_] = files {
+            then(files, pool.install(|| work(files)))?;
+            shares.next();
+        }
+        let several = std::iter::from_fn(|| shares.next_if(|files| files.len() > 1));
+        let work = |files| (files, work(files));
+        in_order(several, pool.current_num_threads(), work, |(files, became)| then(files, became))?;
+    }
+    Ok(())
 }
 
 /// The allocator of glibc gives memory back to the kernel as soon as 128 KiB are free, and takes it again for the next file:
@@ -81,38 +94,6 @@ pub(super) fn merged<'a>(
 /// (mallopt(3), `M_MMAP_THRESHOLD`). With another allocator nothing happens.
 fn keep_memory() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(KEPT_BYTES / 2)));
-}
-
-/// Does each piece of work on one of so many threads, whichever is free; what became of them, in their order. Not by the
-/// pool: within it a thread that waits for a part of one file would begin another in between.
-fn shared_out<W: Copy + Sync, T: Send>(
-    works: Vec<W>,
-    threads: usize,
-    work: impl Fn(W) -> T + Sync,
-) -> Vec<T> {
-    keep_memory();
-    let next = AtomicUsize::new(0);
-    let some = || {
-        let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(&one) = works.get(index) else { return done };
-            done.push((index, work(one)));
-        }
-    };
-    let mut done: Vec<(usize, T)> = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(some)).collect();
-        let mut done = some();
-        for other in others {
-            match other.join() {
-                Ok(more) => done.extend(more),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        done
-    });
-    done.sort_unstable_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, one)| one).collect()
 }
 
 /// Files that become one partial.
@@ -256,15 +237,18 @@ fn small(file: &str, about: &Metadata) -> Option<u64> {
     (about.is_file() && about.len() <= SMALL_BYTES && !unfolds).then_some(about.len())
 }
 
-/// Files that are read together: as many small ones as a window holds, or one that is not small.
-struct Windows<'a>(&'a [String]);
+/// Files that are read by one thread, one after another: as many small ones as make a share, or one that is not small.
+struct Shares<'a> {
+    files: &'a [String],
+    most: usize,
+}
 
-impl<'a> Iterator for Windows<'a> {
+impl<'a> Iterator for Shares<'a> {
     type Item = &'a [String];
 
     fn next(&mut self) -> Option<&'a [String]> {
-        let mut room = WINDOW_BYTES;
         let size = |file: &String| small(file, &fs::metadata(file).ok()?);
+        let mut room = SHARE_BYTES;
         let fits = |file: &&String| match size(file).and_then(|size| room.checked_sub(size)) {
             Some(rest) => {
                 room = rest;
@@ -272,9 +256,9 @@ impl<'a> Iterator for Windows<'a> {
             }
             None => false,
         };
-        let count = self.0.iter().take(WINDOW_FILES).take_while(fits).count();
-        let (window, rest) = self.0.split_at(count.max(1).min(self.0.len()));
-        self.0 = rest;
-        (!window.is_empty()).then_some(window)
+        let count = self.files.iter().take(self.most).take_while(fits).count();
+        let (share, rest) = self.files.split_at(count.max(1).min(self.files.len()));
+        self.files = rest;
+        (!share.is_empty()).then_some(share)
     }
 }
