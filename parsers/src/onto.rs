@@ -1,6 +1,7 @@
 //! A file that is read onto those before it.
 //!
 //! Promise: what comes out is what would if the file were read by itself and merged then, estimates within their bounds.
+//! (Where not all tables fit, it may be others that do.)
 
 use crate::decode::Decode;
 use crate::error::Error;
@@ -21,6 +22,7 @@ impl Onto {
     pub(crate) fn new(mut before: Partial, begin: impl FnOnce(Rows) -> Box<dyn Decode>) -> Onto {
         let mut rows = std::mem::take(&mut before.rows);
         let warnings = std::mem::take(&mut rows.warnings);
+        rows.columns.recount();
         Onto { before, warnings, decoder: begin(rows) }
     }
 }
@@ -37,6 +39,7 @@ impl Decode for Onto {
     fn partial(self: Box<Self>) -> Result<Partial, Error> {
         let Onto { mut before, mut warnings, decoder } = *self;
         let mut own = decoder.partial()?;
+        own.rows.are_countable()?;
         before.agree(&own);
         warnings.merge(own.rows.warnings);
         own.rows.warnings = warnings;

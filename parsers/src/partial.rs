@@ -45,7 +45,7 @@ impl Partial {
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] when the two say in different ways what a value is, as CSV and JSON do;
-    /// [`ErrorKind::Limit`] when both together have more columns than one may have.
+    /// [`ErrorKind::Limit`] when both together have more columns than one may have, or more rows than can be counted.
     pub fn merge(&mut self, mut other: Partial) -> Result<(), Error> {
         self.rows.merge(std::mem::take(&mut other.rows))?;
         self.agree(&other);

@@ -67,13 +67,19 @@ impl Rows {
             let message = format!("{columns} columns in all, more than {} (columns_max)", self.columns_max);
             return Err(Error::new(ErrorKind::Limit, format!("{message}: summarise these files apart")));
         }
-        if self.total + other.total > ROWS_MAX {
-            return Err(Error::new(ErrorKind::Limit, format!("more than {ROWS_MAX} rows")));
-        }
+        countable(self.total + other.total)?;
         self.columns.merge_by_name(&mut self.names, self.total, other.columns, &other.names, other.total);
         self.total += other.total;
         self.warnings.merge(other.warnings);
         Ok(())
+    }
+
+    /// Whether so many can be counted.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Limit`] when they cannot.
+    pub(crate) fn are_countable(&self) -> Result<(), Error> {
+        countable(self.total)
     }
 
     /// Whether these are rows, and not bytes that only look like some.
@@ -126,6 +132,13 @@ impl Rows {
             schema,
             warnings: self.warnings.finish(),
         }
+    }
+}
+
+fn countable(rows: u64) -> Result<(), Error> {
+    match rows {
+        0..=ROWS_MAX => Ok(()),
+        _ => Err(Error::new(ErrorKind::Limit, format!("more than {ROWS_MAX} rows"))),
     }
 }
 

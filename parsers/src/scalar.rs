@@ -53,18 +53,20 @@ pub enum Decimal {
 
 impl Syntax {
     /// How the values are written, for people.
-    pub(crate) fn told(self) -> &'static str {
-        match self {
-            Syntax::Field => "as text with decimal points",
-            Syntax::Local(Numbers { decimal: Decimal::Point, .. }) => {
-                "as text with decimal points and options"
-            }
-            Syntax::Local(Numbers { decimal: Decimal::Comma, .. }) => "as text with decimal commas",
-            Syntax::Local(Numbers { decimal: Decimal::Either, .. }) => {
-                "as text with decimal points or commas"
-            }
-            Syntax::Tagged => "with their types",
-        }
+    pub(crate) fn told(self) -> String {
+        let Numbers { decimal, thousands, leading_zeros } = match self {
+            Syntax::Field => Numbers::default(),
+            Syntax::Local(numbers) => numbers,
+            Syntax::Tagged => return "with their types".to_owned(),
+        };
+        let decimal = match decimal {
+            Decimal::Point => "points",
+            Decimal::Comma => "commas",
+            Decimal::Either => "points or commas",
+        };
+        let thousands = thousands.map_or(String::new(), |mark| format!(" and {mark:?} between thousands"));
+        let zeros = if leading_zeros { " and leading zeros that mean nothing" } else { "" };
+        format!("as text with decimal {decimal}{thousands}{zeros}")
     }
 
     /// Understands one token.

@@ -115,16 +115,26 @@ fn merged_files_are_as_one_and_partials_merge_later() {
     let lacking = summarize(&["--merge"], &[files[0].clone(), path("not.csv"), files[1].clone()]);
     assert_eq!((lacking.status.code(), text(&lacking.stdout)), (Some(1), String::new()));
     assert!(text(&lacking.stderr).contains("not.csv"), "{}", text(&lacking.stderr));
-    // All that fail are named, also one that only does not fit to those before it, and no other.
+    // All that fail are named, also those that do not fit to the ones before, and no other.
     std::fs::write(path("other.jsonl"), "{\"id\":1}\n").unwrap();
     std::fs::write(path("empty.csv"), "").unwrap();
-    let [other, empty] = ["other.jsonl", "empty.csv"].map(path);
-    let unfit = summarize(&["--merge"], &[&files[..3], &[other, files[3].clone(), empty]].concat());
-    assert_eq!((unfit.status.code(), text(&unfit.stdout)), (Some(1), String::new()));
-    let said = text(&unfit.stderr);
-    let named: Vec<&str> = said.lines().filter_map(|line| line.split(": ").nth(1)).collect();
-    assert_eq!(named[..2], [path("other.jsonl"), path("empty.csv")], "{said}");
-    assert!(said.contains("2 of 6 files failed") && said.contains("written with their types"), "{said}");
+    std::fs::write(path("large.csv"), format!("id,word\n{}", "1,one\n".repeat(200_000))).unwrap();
+    let [other, empty, large] = ["other.jsonl", "empty.csv", "large.csv"].map(path);
+    let good = &files[..6];
+    for (all, failing) in [
+        ([&good[..3], &[other.clone()], &good[3..], &[empty.clone()]].concat(), [&other, &empty]),
+        ([&good[..3], &[empty.clone(), other.clone()], &good[3..]].concat(), [&empty, &other]),
+        // By itself, and then a share that begins with none.
+        ([&[large, empty.clone(), other.clone()], &[][..]].concat(), [&empty, &other]),
+    ] {
+        let unfit = summarize(&["--merge"], &all);
+        assert_eq!((unfit.status.code(), text(&unfit.stdout)), (Some(1), String::new()));
+        let said = text(&unfit.stderr);
+        let named: Vec<&str> = said.lines().filter_map(|line| line.split(": ").nth(1)).collect();
+        assert_eq!(named[..2], failing, "{said}");
+        let count = format!("2 of {} files failed", all.len());
+        assert!(said.contains(&count) && said.contains("written with their types"), "{said}");
+    }
     let no_partial = pipeline(&["merge", &path("first.partial"), &path("all.csv")], &[]);
     assert_eq!((no_partial.status.code(), text(&no_partial.stdout)), (Some(1), String::new()));
     assert!(text(&no_partial.stderr).contains("--format partial"), "{}", text(&no_partial.stderr));

@@ -101,10 +101,15 @@ impl Columns {
         self.sizes = SketchSizes::for_columns(self.columns.len(), sketch_bytes_max);
         // In any case: forged ones may be larger than all that we write.
         self.shrink();
-        self.exact_bytes = self.exact_bytes();
+        self.recount();
         while self.exact_bytes > self.exact_bytes_max {
             self.fold_largest(0);
         }
+    }
+
+    /// Counts the memory of the tables anew: those of a clone have less room, and grow sooner than their number tells.
+    pub(crate) fn recount(&mut self) {
+        self.exact_bytes = self.exact_bytes();
     }
 
     /// The memory held by exact tables, counted anew.
@@ -200,6 +205,7 @@ impl Columns {
         other_names: &[String],
         other_rows: u64,
     ) {
+        self.recount();
         let mut only_here: HashMap<String, usize> = names.iter().cloned().zip(0..).collect();
         for (name, column) in other_names.iter().zip(other.columns) {
             let index = match only_here.remove(name) {

@@ -43,6 +43,8 @@ pub(crate) struct Table {
     names: (Vec<u8>, Vec<usize>),
     /// Once the columns are known.
     rows: Option<Rows>,
+    /// Whether they are those of files before.
+    is_onto: bool,
     /// The columns of every second turn, in a large file.
     twin: Option<Twin>,
     /// Batches that were taken in.
@@ -71,6 +73,7 @@ impl Table {
             repeats: !dialect.header_line.is_empty(),
             names: (Vec::new(), Vec::new()),
             rows: None,
+            is_onto: false,
             twin: None,
             batches: 0,
             before,
@@ -101,7 +104,10 @@ impl Table {
             sink.header(&names, self.header)?;
         }
         let mut rows = match self.before.take_if(|before| before.are_of(&names, self.syntax)) {
-            Some(before) => *before,
+            Some(before) => {
+                self.is_onto = true;
+                *before
+            }
             None => Rows::new(names, self.syntax, &self.limits),
         };
         rows.warnings.merge(std::mem::take(&mut self.warnings));
@@ -148,7 +154,8 @@ impl Table {
         }
         let beside = take(&mut rows.columns, batch, beside);
         self.batches += 1;
-        if self.batches == TWIN_FROM {
+        // Each of two sets has half of the memory, for which what is there may be too much.
+        if self.batches == TWIN_FROM && !self.is_onto {
             self.twin = rows.columns.twin();
         }
         Ok(beside)

@@ -106,6 +106,51 @@ fn a_large_file_is_read_onto_a_small_one() {
     assert_eq!(ours.unwrap().finish(), theirs.unwrap().finish());
 }
 
+/// Two sets of columns have half of the memory each, for which the tables before were too large.
+#[test]
+fn a_large_file_onto_large_tables_leaves_them_exact() {
+    let before: String = (0..3_000).map(|number| format!("{number}\n")).collect();
+    let (before, large) = (format!("a\n{before}"), format!("a\n{}", "1\n".repeat(6 << 20)));
+    let limits = Limits { exact_bytes_max: 500_000, ..Limits::default() };
+    let files: [(&str, &[u8]); 2] = [("a.csv", before.as_bytes()), ("b.csv", large.as_bytes())];
+    let (ours, theirs) = (onto(&files, &limits, 1 << 20).unwrap(), merged(&files, &limits).unwrap());
+    let summary = ours.finish();
+    assert_eq!(summary, theirs.finish());
+    assert!(summary.schema[0].distinct.exact);
+}
+
+/// The room that a clone does not have was counted on: what grew then seemed to be there twice, three times, and was folded.
+#[test]
+fn clones_stay_exact_as_long_as_they_fit() {
+    let limits = Limits { exact_bytes_max: 4_000_000, ..Limits::default() };
+    let many: String = (0..10_000).map(|number| format!("number-{number}\n")).collect();
+    for is_onto in [true, false] {
+        let mut whole = merged(&[("a.csv", format!("a\n{many}").as_bytes())], &limits).unwrap();
+        for number in 0..20 {
+            let more = format!("a\none-more-than-{number}\n");
+            let mut clone = whole.clone();
+            whole = if is_onto {
+                feed(Reading::default().onto(clone, "b.csv", &limits), more.as_bytes(), 100).unwrap()
+            } else {
+                clone.merge(merged(&[("b.csv", more.as_bytes())], &limits).unwrap()).unwrap();
+                clone
+            };
+        }
+        let schema = &whole.finish().schema[0];
+        assert_eq!((schema.distinct.value, schema.distinct.exact), (10_020, true), "{is_onto}");
+    }
+}
+
+#[test]
+fn more_rows_than_can_be_counted_are_refused() {
+    let row: (&str, &[u8]) = ("a.csv", b"a\n1\n");
+    let mut whole = merged(&[row], &limits()).unwrap();
+    // Twice as many each time.
+    while whole.merge(whole.clone()).is_ok() {}
+    let error = feed(Reading::default().onto(whole, row.0, &limits()), row.1, 10).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+}
+
 /// The repairs of the files before are not its own.
 #[test]
 fn only_the_file_itself_is_read_strictly() {

@@ -1,7 +1,7 @@
 //! Many files at once: small ones one a core, a large one by all cores, the results in the order of the files.
 //!
-//! Promise: what comes out depends on the files alone, not on the threads; at most one large file, or a few small ones a
-//! thread, are in memory.
+//! Promise: what comes out depends on the files alone, not on the threads; in memory are at most one large file, or the
+//! tables of a share of small ones a thread, and one more.
 
 use std::convert::Infallible;
 use std::fs::{self, File, Metadata};
@@ -26,7 +26,7 @@ const SHARE_FILES: usize = 8;
 /// As many are it when they are merged, each read onto those before it: the more, the less is left to merge. The number is
 /// fixed, so that estimates are made in one order, whatever the number of threads.
 const NEIGHBOURS: usize = 128;
-/// As many at most have this size together: so that a few such tables stay far below the 128 MiB that a file is allowed.
+/// As many at most have this size together: so that the tables of few threads stay below the 128 MiB that a file is allowed.
 const SHARE_BYTES: u64 = 3 << 20;
 /// Memory that is kept from one small file to the next.
 const KEPT_BYTES: usize = 2 << 20;
@@ -81,6 +81,7 @@ fn shared_out<'a, T: Send, E>(
         if let [_] = files {
             then(files, pool.install(|| work(files)))?;
             shares.next();
+            continue;
         }
         let several = std::iter::from_fn(|| shares.next_if(|files| files.len() > 1));
         let work = |files| (files, work(files));
@@ -101,22 +102,29 @@ fn keep_memory() {
 pub(in crate::commands) struct Merged<'a> {
     pub(in crate::commands) partial: Option<Partial>,
     pub(in crate::commands) failures: Vec<(&'a str, String)>,
-    /// The first of the files.
+    /// The first of the files that could be read.
     first: Option<&'a str>,
 }
 
 impl<'a> Merged<'a> {
     /// These files, read one after another: `read` makes one partial of a file and of those before it. Where it fails,
-    /// what was before is gone too, and the next file is read by itself: what else fails is to be known, nothing more.
+    /// what was before is gone too. What else fails is to be known then, nothing more: to see whether the others fit, the
+    /// first file is enough.
     pub(in crate::commands) fn of(
         files: &'a [String],
         read: impl Fn(&str, Option<Partial>) -> Outcome<Partial>,
     ) -> Merged<'a> {
-        let mut whole = Merged { first: files.first().map(String::as_str), ..Merged::default() };
+        let mut whole = Merged::default();
         for file in files {
             match read(file, whole.partial.take()) {
-                Ok(partial) => whole.partial = Some(partial),
-                Err(why) => whole.failures.push((file, why)),
+                Ok(partial) => {
+                    whole.partial = Some(partial);
+                    whole.first.get_or_insert(file);
+                }
+                Err(why) => {
+                    whole.failures.push((file, why));
+                    whole.partial = whole.first.and_then(|first| read(first, None).ok());
+                }
             }
         }
         whole

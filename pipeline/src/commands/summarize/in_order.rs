@@ -6,15 +6,15 @@ use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// Pieces of work for each thread that are begun, or wait for their turn: so that none waits for another that takes longer,
+/// Pieces of work that are begun, or wait for their turn, beside one a thread: so that a thread which is done sooner goes on,
 /// and few results are in memory.
-const AHEAD: usize = 2;
+const AHEAD: usize = 1;
 
 /// Does each piece of work on one of so many threads, whichever is free. `then` gets what became of them in their order, on
 /// this thread, each as soon as those before it are there.
 ///
 /// # Errors
-/// Those of `then`, which end it: what was begun is finished, nothing more is.
+/// Those of `then`, which end it. What was begun is finished.
 pub(super) fn in_order<W: Send, T: Send, E>(
     works: impl Iterator<Item = W>,
     threads: usize,
@@ -44,7 +44,7 @@ pub(super) fn in_order<W: Send, T: Send, E>(
         let (mut works, mut waiting) = (works.enumerate(), BTreeMap::new());
         let (mut begun, mut next) = (0, 0);
         loop {
-            for one in works.by_ref().take(next + AHEAD * threads - begun) {
+            for one in works.by_ref().take(next + threads + AHEAD - begun) {
                 begun += 1;
                 // There are threads as long as this is not over.
                 let _ = give.send(one);
@@ -52,11 +52,11 @@ pub(super) fn in_order<W: Send, T: Send, E>(
             if begun == next {
                 return Ok(());
             }
-            let Ok((index, became)) = results.recv() else { return Ok(()) };
-            waiting.insert(index, became);
-            while let Some(became) = waiting.remove(&next) {
+            if let Some(became) = waiting.remove(&next) {
                 next += 1;
                 then(became.unwrap_or_else(|panic| resume_unwind(panic)))?;
+            } else if let Ok((index, became)) = results.recv() {
+                waiting.insert(index, became);
             }
         }
     })
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn little_is_begun_before_its_turn_and_nothing_after_an_error() {
+    fn little_is_begun_before_its_turn_and_after_an_error() {
         let begun = AtomicUsize::new(0);
         let work = |number: usize| {
             begun.fetch_add(1, Ordering::SeqCst);
@@ -95,11 +95,11 @@ mod tests {
         };
         let done = in_order(0.., 3, work, |number| {
             let begun = begun.load(Ordering::SeqCst);
-            assert!(begun <= number + 1 + AHEAD * 3, "{begun} begun at the turn of {number}");
+            assert!(begun <= number + 4 + AHEAD, "{begun} begun at the turn of {number}");
             if number == 40 { Err("enough") } else { Ok(()) }
         });
         assert_eq!(done, Err("enough"));
-        assert!(begun.load(Ordering::SeqCst) <= 41 + AHEAD * 3);
+        assert!(begun.load(Ordering::SeqCst) <= 44 + AHEAD);
     }
 
     #[test]
