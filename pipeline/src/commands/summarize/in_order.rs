@@ -41,7 +41,7 @@ pub(super) fn in_order<W: Send, T: Send, E>(
             let done = done.clone();
             scope.spawn(|| some(done));
         }
-        let (mut works, mut waiting) = (works.enumerate(), BTreeMap::new());
+        let (mut works, mut waiting) = (works.enumerate(), BTreeMap::<usize, thread::Result<T>>::new());
         let (mut begun, mut next) = (0, 0);
         loop {
             for one in works.by_ref().take(next + threads + AHEAD - begun) {
