@@ -4,7 +4,7 @@
 //! tables of a share of small ones a thread, and one more.
 
 use std::convert::Infallible;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 
 use parsers::{Compression, Decode, Format, Limits, Partial, Reading};
@@ -21,6 +21,9 @@ const STDIN_NAME: &str = "stdin.csv";
 const WHOLE_BYTES_MAX: usize = 1 << 30;
 /// A file up to this size is read by one thread beside others: by itself it would not keep several busy.
 const SMALL_BYTES: u64 = 1 << 20;
+/// What is packed unfolds to so many times its size, or less, in nearly all files. More would take a thread longer, and no
+/// more memory: tables are bounded.
+const UNFOLDS: u64 = 16;
 /// So many small files are a thread's work at a time: to fetch another costs less than one of them.
 const SHARE_FILES: usize = 8;
 /// As many are it when they are merged, each read onto those before it: the more, the less is left to merge. The number is
@@ -170,7 +173,7 @@ fn partial(file: &str, reading: &Reading, before: Option<Partial>) -> Outcome<Pa
         if !about.is_file() {
             return from_pipe(&mut input, decoder);
         }
-        let piece = small(file, &about).map_or(READ_BYTES, |size| size as usize + 1);
+        let piece = if about.len() <= SMALL_BYTES { about.len() as usize + 1 } else { READ_BYTES };
         from_file(&mut input, about.len(), decoder, piece)
     };
     read().map_err(|error| error.to_string())
@@ -238,11 +241,15 @@ fn fill(input: &mut File, buffer: &mut Vec<u8>, piece: usize) -> io::Result<()> 
     input.take(piece as u64).read_to_end(buffer).map(|_| ())
 }
 
-/// The size of a file that is read beside others: what unfolds may become large.
-fn small(file: &str, about: &Metadata) -> Option<u64> {
-    let unfolds = Compression::from_name(file) != Compression::None
-        || matches!(Format::from_name(file), Some(Format::Parquet | Format::Arrow));
-    (about.is_file() && about.len() <= SMALL_BYTES && !unfolds).then_some(about.len())
+/// The size of a file that is read beside others, unfolded. Files of columns are not: all of one may be in memory.
+fn small(file: &str) -> Option<u64> {
+    if matches!(Format::from_name(file), Some(Format::Parquet | Format::Arrow)) {
+        return None;
+    }
+    let about = fs::metadata(file).ok().filter(fs::Metadata::is_file)?;
+    let is_packed = Compression::from_name(file) != Compression::None;
+    let size = about.len().saturating_mul(if is_packed { UNFOLDS } else { 1 });
+    (size <= SMALL_BYTES).then_some(size)
 }
 
 /// Files that are read by one thread, one after another: as many small ones as make a share, or one that is not small.
@@ -255,9 +262,8 @@ impl<'a> Iterator for Shares<'a> {
     type Item = &'a [String];
 
     fn next(&mut self) -> Option<&'a [String]> {
-        let size = |file: &String| small(file, &fs::metadata(file).ok()?);
         let mut room = SHARE_BYTES;
-        let fits = |file: &&String| match size(file).and_then(|size| room.checked_sub(size)) {
+        let fits = |file: &&String| match small(file).and_then(|size| room.checked_sub(size)) {
             Some(rest) => {
                 room = rest;
                 true
