@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::process::{Command, Output};
+use std::slice::from_ref;
 
 fn pipeline(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let directory = tempfile::tempdir().unwrap();
@@ -122,10 +123,10 @@ fn merged_files_are_as_one_and_partials_merge_later() {
     let [other, empty, large] = ["other.jsonl", "empty.csv", "large.csv"].map(path);
     let good = &files[..6];
     for (all, failing) in [
-        ([&good[..3], &[other.clone()], &good[3..], &[empty.clone()]].concat(), [&other, &empty]),
+        ([&good[..3], from_ref(&other), &good[3..], from_ref(&empty)].concat(), [&other, &empty]),
         ([&good[..3], &[empty.clone(), other.clone()], &good[3..]].concat(), [&empty, &other]),
         // By itself, and then a share that begins with none.
-        ([&[large, empty.clone(), other.clone()], &[][..]].concat(), [&empty, &other]),
+        (vec![large, empty.clone(), other.clone()], [&empty, &other]),
     ] {
         let unfit = summarize(&["--merge"], &all);
         assert_eq!((unfit.status.code(), text(&unfit.stdout)), (Some(1), String::new()));
